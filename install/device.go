@@ -1,0 +1,214 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plimsoll-ota/plimsoll/artifact"
+	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/partition"
+)
+
+// A Bootloader is what a device needs of its bootloader. bootloader.UBoot is
+// one, and says what each method promises.
+type Bootloader interface {
+	State() (bootloader.State, error)
+	Check() error
+	Try(bootloader.Trial) error
+	Commit(part int, floor string) error
+	Rollback(part int) error
+	Forget() error
+	Raw() ([]byte, error)
+	Restore(raw []byte, part int) error
+	Locations() []bootloader.Location
+}
+
+// A Device is what plimsoll updates. Its methods may be called by several
+// processes at once: one works, and the others are told ErrLocked.
+type Device struct {
+	Type       string            // device_type
+	Slots      partition.Pair    // where images live
+	Host       partition.Host    // where the kernel's view is read
+	Boot       Bootloader        // what decides which slot boots
+	Trust      artifact.Verifier // whose artifacts are installed
+	StateDir   string            // on neither slot, writable
+	TrialBoots int               // boots that a trial may take: at least 1
+
+	// Bench believes mender_boot_part about the running slot, for a device
+	// made of files: nothing reboots, and every boot is the same one.
+	Bench bool
+
+	// Report is told of progress, and may be nil.
+	Report func(Progress)
+
+	// Reboot reboots the device to go back to the source slot. It returns nil
+	// only if the reboot is on its way. Nil: nothing reboots.
+	Reboot func() error
+}
+
+// Progress is what an update is doing. Done and Total are bytes of the image,
+// and zero where a step has none.
+type Progress struct {
+	Step        Step
+	Done, Total int64
+	Note        string // a sentence for people; empty for mere progress
+}
+
+func (d *Device) report(p Progress) {
+	if d.Report != nil {
+		d.Report(p)
+	}
+}
+
+// bootID returns the kernel's name for this boot, or "" where boots are not
+// told apart.
+func (d *Device) bootID() string {
+	if d.Bench {
+		return ""
+	}
+	id, err := d.Host.BootID()
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// running returns the name of the slot beneath /, or "" for neither.
+func (d *Device) running(boot bootloader.State) (string, error) {
+	if d.Bench {
+		s, ok := d.Slots.ByPart(boot.Part)
+		if !ok {
+			return "", nil
+		}
+		return s.Name, nil
+	}
+	s, err := d.Host.Running(d.Slots)
+	if errors.Is(err, partition.ErrNotSlot) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrAttention, err)
+	}
+	return s.Name, nil
+}
+
+// slot returns a slot by its name.
+func (d *Device) slot(name string) partition.Slot {
+	if name == d.Slots.A.Name {
+		return d.Slots.A
+	}
+	return d.Slots.B
+}
+
+// checkState refuses a state directory in which the record would not outlive
+// the update: on a slot, not a mount of its own, or not writable.
+func (d *Device) checkState() error {
+	st, err := os.Stat(d.StateDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("%w: %s is not a directory", ErrState, d.StateDir)
+	}
+	if !d.Bench {
+		if err := d.checkStateMount(); err != nil {
+			return err
+		}
+	}
+	return probe(d.StateDir)
+}
+
+func (d *Device) checkStateMount() error {
+	for _, s := range []partition.Slot{d.Slots.A, d.Slots.B} {
+		on, err := d.Host.Holds(s, d.StateDir)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
+		if on {
+			return fmt.Errorf("%w: %s is on slot %s, which an update replaces", ErrState, d.StateDir, s.Name)
+		}
+	}
+	own, err := d.Host.OwnMount(d.StateDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if !own {
+		return fmt.Errorf("%w: %s is on the root file system and not on a mount of its own (is its partition mounted?)", ErrState, d.StateDir)
+	}
+	return nil
+}
+
+// probe proves that dir takes a file and keeps it.
+func probe(dir string) error {
+	name := filepath.Join(dir, "probe")
+	if err := replaceFile(name, make([]byte, 4096)); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if err := os.Remove(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	return nil
+}
+
+// lock keeps a second plimsoll out until the returned file is closed.
+func (d *Device) lock() (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(d.StateDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+}
+
+// backup keeps a raw copy of the boot environment in the state directory: the
+// only way to repair it when both copies are lost.
+func (d *Device) backup(s *State) error {
+	raw, err := d.Boot.Raw()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.StateDir, "env.backup")
+	if have, err := os.ReadFile(path); err != nil || string(have) != string(raw) {
+		if err := replaceFile(path, raw); err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
+	}
+	s.Backup = d.geometry()
+	return nil
+}
+
+// geometry describes where the environment is kept now.
+func (d *Device) geometry() *Backup {
+	var b Backup
+	var places []string
+	for _, l := range d.Boot.Locations() {
+		places = append(places, fmt.Sprintf("%s+%#x:%#x", l.Path, l.Offset, l.Size))
+		b.Disk = d.Host.DiskID(l.Path)
+	}
+	b.Geometry = strings.Join(places, " ")
+	return &b
+}
+
+// backupFits returns the backup, if it belongs to this environment.
+func (d *Device) backupFits(s *State) ([]byte, bool) {
+	now := d.geometry()
+	if s.Backup == nil || s.Backup.Geometry != now.Geometry || s.Backup.Disk != now.Disk {
+		return nil, false
+	}
+	raw, err := os.ReadFile(filepath.Join(d.StateDir, "env.backup"))
+	if err != nil || int64(len(raw)) != d.Boot.Locations()[0].Size {
+		return nil, false
+	}
+	return raw, true
+}

@@ -1,0 +1,231 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/plimsoll-ota/plimsoll/artifact"
+	"github.com/plimsoll-ota/plimsoll/partition"
+)
+
+// Options are what a person may ask of one installation. The zero value is
+// the careful one.
+type Options struct {
+	AllowDowngrade bool // an older version, or one below the floor
+	Retry          bool // an artifact that failed on this device before
+	Unattended     bool // nobody is there to ask: only forward, and only what has not failed
+}
+
+// Install does steps 1 to 5: it reads the artifact in src, once, writes its
+// image to the inactive slot, verifies it there, and arms the slot for the
+// next boot. On nil a reboot is owed.
+//
+// An error is an *Error, which knows the step. In StepRead the device is
+// untouched; before StepArm the running system is what boots, and what was
+// lost at most is the content of the inactive slot. Cancelling ctx is an error
+// and, from StepArm on, comes too late.
+func (d *Device) Install(ctx context.Context, src io.Reader, o Options) (*artifact.Header, error) {
+	s, err := d.begin()
+	if err != nil {
+		return nil, &Error{StepRead, "", err}
+	}
+	h, err := s.install(ctx, src, o)
+	if closed := s.end(); closed != nil && err == nil {
+		s.report(Progress{Step: StepReboot, Note: closed.Error()})
+	}
+	return h, err
+}
+
+func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artifact.Header, error) {
+	s.report(Progress{Step: StepRead})
+	if err := s.mayInstall(); err != nil {
+		return nil, &Error{StepRead, "", err}
+	}
+	r, err := artifact.Open(withContext(ctx, src), s.Trust)
+	if err != nil {
+		return nil, &Error{StepRead, "", err}
+	}
+	h := r.Header()
+	p, w, err := s.prepare(ctx, r, o)
+	if err != nil {
+		return h, &Error{StepRead, h.Name, err}
+	}
+	defer w.Abort()
+
+	before := s.state.Slots[other(s.run)]
+	t, err := s.intend(h, r.ManifestSum(), p)
+	if err != nil {
+		return h, &Error{StepWrite, h.Name, err}
+	}
+	if err := s.write(ctx, r, p, w); err != nil {
+		return h, s.giveUp(ctx, &Error{StepWrite, h.Name, err}, w, before)
+	}
+	progress := func(n int64) { s.report(Progress{Step: StepVerify, Done: n, Total: p.Size}) }
+	if err := w.Verify(ctx, p.Sum, progress); err != nil {
+		return h, s.giveUp(ctx, &Error{StepVerify, h.Name, err}, w, before)
+	}
+	s.mark(t.Target, StatusWritten)
+	if err := s.arm(t); err != nil {
+		return h, err
+	}
+	if err := w.Close(); err != nil { // durable since Verify; this only lets go of the slot
+		s.report(Progress{Step: StepArm, Note: err.Error()})
+	}
+	return h, nil
+}
+
+// mayInstall refuses where the table says that something else comes first.
+func (s *session) mayInstall() error {
+	switch d := Decide(s.situation()); d.Do {
+	case Nothing, Forget, Abandon, Arm, Fail, Finish, Disarm:
+		return nil
+	default:
+		return s.atRest(d)
+	}
+}
+
+// prepare is the rest of step 1. It brings the record up to date, asks
+// everything that can be asked without touching a slot, and returns the image
+// and the inactive slot, held.
+func (s *session) prepare(ctx context.Context, r *artifact.Reader, o Options) (*artifact.Payload, *partition.Writer, error) {
+	d, err := s.settle(ctx, func(d Decision) bool { return d.Do == Arm })
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.Do != Nothing && d.Do != Arm {
+		return nil, nil, s.atRest(d)
+	}
+	if err := s.accept(r.Header(), r.ManifestSum(), o); err != nil {
+		return nil, nil, err
+	}
+	if err := s.checkBoot(); err != nil {
+		return nil, nil, err
+	}
+	p, err := r.Next()
+	if err == io.EOF {
+		return nil, nil, fmt.Errorf("%w: a rootfs-image without an image", artifact.ErrFormat)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := s.slot(other(s.run)).Create(p.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, w, nil
+}
+
+// checkBoot asks the bootloader whether it can be armed, and whether the
+// environment is on the medium that it decides about.
+func (s *session) checkBoot() error {
+	if err := s.Boot.Check(); err != nil {
+		return err
+	}
+	for _, l := range s.Boot.Locations() {
+		same, err := s.Host.SameDisk(s.slot(other(s.run)), l.Path)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrAttention, err)
+		}
+		if same {
+			continue
+		}
+		if !s.Bench {
+			return fmt.Errorf("%w: the boot environment (%s) is not on the disk of the slots", ErrAttention, l.Path)
+		}
+		s.report(Progress{Step: StepRead, Note: fmt.Sprintf("the boot environment (%s) is not on the disk of the slots", l.Path)})
+		break
+	}
+	return nil
+}
+
+// intend records that the inactive slot is about to be written, before its
+// first byte, and keeps the backup of the boot environment.
+func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.Payload) (*Trial, error) {
+	if err := s.backup(s.state); err != nil {
+		return nil, err
+	}
+	t := &Trial{
+		Source: s.run, Target: other(s.run), Artifact: h.Name, Manifest: manifest.String(),
+		Group: h.Group, Provides: h.Provides, SHA256: p.Sum.String(), Size: p.Size,
+	}
+	if h.HasClears {
+		t.Clears = &h.Clears
+	}
+	s.state.Trial = t
+	s.mark(t.Source, StatusGood) // it runs
+	s.state.Slots[t.Target] = SlotState{Status: StatusWriting, Artifact: h.Name, SHA256: t.SHA256, Size: t.Size}
+	return t, s.enter(PhaseWriting)
+}
+
+// write is step 2. The artifact is read to its end, so that nothing is armed
+// whose last byte was not checked.
+func (s *session) write(ctx context.Context, r *artifact.Reader, p *artifact.Payload, w *partition.Writer) error {
+	s.report(Progress{Step: StepWrite, Total: p.Size})
+	counted := &counter{w: w, report: func(n int64) { s.report(Progress{Step: StepWrite, Done: n, Total: p.Size}) }}
+	if _, err := io.CopyBuffer(counted, onlyReader{p}, make([]byte, 1<<20)); err != nil {
+		return err
+	}
+	switch extra, err := r.Next(); {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	default:
+		return fmt.Errorf("%w: a second image, %s", artifact.ErrFormat, extra.Name)
+	}
+}
+
+// giveUp closes the record of an installation that ended before the arm. A
+// slot that was not written yet keeps what was known of it.
+func (s *session) giveUp(ctx context.Context, e *Error, w *partition.Writer, before SlotState) error {
+	t := s.state.Trial
+	s.state.Slots[t.Target] = before
+	if w.Written() > 0 {
+		s.mark(t.Target, StatusBad)
+	}
+	w.Abort()
+	if ctx.Err() == nil {
+		t.Class, t.Reason = ClassDisturbed, e.Step.String()
+		s.remember(t)
+	}
+	if err := s.enter(PhaseFailed); err != nil {
+		e.Err = errors.Join(e.Err, err)
+	}
+	s.noteTrial("failed", Decision{Is: e.Err.Error()})
+	return e
+}
+
+// counter reports how many bytes have gone to the slot.
+type counter struct {
+	w      io.Writer
+	n      int64
+	report func(int64)
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	c.report(c.n)
+	return n, err
+}
+
+// onlyReader hides other methods, so that io.Copy uses the buffer it is given.
+type onlyReader struct{ io.Reader }
+
+// withContext returns a reader that fails with the context's cause once the
+// context is done.
+func withContext(ctx context.Context, r io.Reader) io.Reader { return &contextReader{ctx, r} }
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(b)
+}
