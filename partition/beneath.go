@@ -19,6 +19,7 @@ type stack struct {
 type walker struct {
 	h      Host
 	mounts mountTable
+	upper  bool // descend to where overlays keep their changes, too
 	seen   map[devnum]bool
 	stack  stack
 }
@@ -31,7 +32,8 @@ func (h Host) walker() (*walker, error) {
 	return &walker{h: h, mounts: ms, seen: map[devnum]bool{}}, nil
 }
 
-// beneathRoot walks down from "/".
+// beneathRoot walks down from "/" to what the system was started from; where an
+// overlay keeps its changes is another matter.
 func (h Host) beneathRoot() (stack, error) {
 	w, err := h.walker()
 	if err != nil {
@@ -50,6 +52,7 @@ func (h Host) beneathPath(path string) (stack, error) {
 	if err != nil {
 		return stack{}, err
 	}
+	w.upper = true
 	real := resolve(h.devPath(path))
 	if d, ok := blockDevice(real); ok {
 		w.device(d)
@@ -84,8 +87,12 @@ func (w *walker) mount(m Mount) {
 		w.stack.leaves = append(w.stack.leaves, m.dev)
 		return
 	}
-	for _, dir := range m.layers() {
+	lower, upper := m.layers()
+	for _, dir := range lower {
 		w.layer(m, dir)
+	}
+	if upper != "" && w.upper {
+		w.layer(m, upper)
 	}
 }
 

@@ -202,22 +202,21 @@ func within(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// layers returns the folders an overlay is made of, in this namespace's paths
-// as far as it can be known.
-func (m Mount) layers() []string {
-	var dirs []string
+// layers returns the folders an overlay is made of, in the paths of whoever
+// mounted it: what it shows, and where it keeps its changes.
+func (m Mount) layers() (lower []string, upper string) {
 	for _, o := range m.super {
 		key, v, _ := strings.Cut(o, "=")
 		switch key {
 		case "lowerdir", "lowerdir+", "datadir+":
 			for _, d := range splitEscaped(v, ':') {
 				if d != "" { // "::" precedes data-only layers
-					dirs = append(dirs, strings.ReplaceAll(d, `\`, ""))
+					lower = append(lower, strings.ReplaceAll(d, `\`, ""))
 				}
 			}
 		case "upperdir":
-			dirs = append(dirs, strings.ReplaceAll(v, `\`, ""))
+			upper = strings.ReplaceAll(v, `\`, "")
 		}
 	}
-	return dirs
+	return lower, upper
 }

@@ -159,10 +159,13 @@ func (h Host) rootDisk() (block, error) {
 			found = append(found, b)
 		}
 	}
-	if len(found) != 1 {
-		return "", fmt.Errorf("find the disk beneath /: %w: %d disks found", ErrNoSlot, len(found))
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("find the disk beneath /: %w: / is on no disk", ErrNoSlot)
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return "", fmt.Errorf("find the disk beneath /: %w: / is on %d disks", ErrAmbiguous, len(found))
 }
 
 // DiskID identifies the disk that holds path (a device, or a file on its file

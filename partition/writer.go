@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +16,12 @@ import (
 type Writer struct {
 	slot Slot
 	size int64
-	held *os.File // exclusive; all writes go through it
+	held *os.File // exclusive
 	med  *medium
+
+	// All that changes the medium goes through these two, held's own.
+	writeAt func(b []byte, off int64) (int, error)
+	flush   func() error
 
 	head    []byte // the image's first MiB, withheld from the medium
 	chunk   []byte // the MiB being gathered
@@ -66,6 +69,7 @@ func (s Slot) create(size int64) (*Writer, error) {
 	}
 	return &Writer{
 		slot: s, size: size, held: f, med: m,
+		writeAt: f.WriteAt, flush: f.Sync,
 		chunk: make([]byte, 0, min(mib, size)),
 	}, nil
 }
@@ -90,7 +94,7 @@ func (w *Writer) Write(b []byte) (n int, err error) {
 		w.chunk = append(w.chunk, b[:k]...)
 		b, n, w.taken = b[k:], n+k, w.taken+int64(k)
 		if len(w.chunk) == cap(w.chunk) || w.taken == w.size {
-			if err := w.flush(); err != nil {
+			if err := w.settle(); err != nil {
 				return n, w.fail("write", err)
 			}
 		}
@@ -114,9 +118,9 @@ func (w *Writer) fail(verb string, err error) error {
 	return w.err
 }
 
-// flush compares the gathered MiB with the medium and writes what differs. The
+// settle compares the gathered MiB with the medium and writes what differs. The
 // first one is withheld: it only decides whether the writing begins.
-func (w *Writer) flush() error {
+func (w *Writer) settle() error {
 	w.verified = false
 	off := w.taken - int64(len(w.chunk))
 	have, err := w.med.read(off, len(w.chunk))
@@ -231,25 +235,19 @@ func sameBlock(a, b []byte, at int) bool {
 }
 
 func (w *Writer) pwrite(off int64, b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Pwrite(int(w.held.Fd()), b, off)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err == nil && n == 0 {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return fmt.Errorf("write at %d: %w", off, err)
-		}
-		w.written += int64(n)
-		off, b = off+int64(n), b[n:]
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := w.writeAt(b, off)
+	w.written += int64(n)
+	if err != nil {
+		return fmt.Errorf("write at %d: %w", off+int64(n), err)
 	}
 	return nil
 }
 
 func (w *Writer) sync() error {
-	if err := w.held.Sync(); err != nil {
+	if err := w.flush(); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
