@@ -1,0 +1,169 @@
+package bootloader
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// The variables of Mender's convention, and ours beside them. They are named
+// in this file only.
+const (
+	varPart        = "mender_boot_part"
+	varPartHex     = "mender_boot_part_hex"
+	varTrial       = "upgrade_available"
+	varCount       = "bootcount"
+	varLimit       = "bootlimit"
+	varAltBoot     = "altbootcmd"
+	varCheckCanary = "mender_check_saveenv_canary"
+	varCanary      = "mender_saveenv_canary"
+	varID          = "plimsoll_trial"
+	varFloor       = "plimsoll_floor"
+)
+
+// Why a slot cannot be armed.
+var (
+	ErrPending    = errors.New("an update is armed or on trial already")
+	ErrCannotSave = errors.New("the bootloader has not shown that it can save its environment")
+	ErrNoLimit    = errors.New("the bootloader has no bootlimit and would never fall back")
+)
+
+// A State is what the environment says of slots and trials.
+type State struct {
+	Part    int    // partition number of the slot that boots; 0 if it is no number
+	Trial   bool   // that slot is on trial
+	Count   int    // boots since the trial began
+	Limit   int    // count that U-Boot allows; 0: it has none, and never falls back
+	ID      string // whose trial it is; "" if not ours
+	Floor   string // lowest version that may be installed; "" for none
+	CanSave bool   // U-Boot showed that it can save, or is not asked to show it
+	AltBoot bool   // U-Boot has a command for when the limit is exceeded
+	Copies  int    // copies that are configured
+	Valid   int    // copies that are valid
+}
+
+// State returns what the current copy says. ErrNoCopy if none is valid; the
+// number of copies is right all the same.
+func (u *UBoot) State() (State, error) {
+	s, err := u.snapshot()
+	st := s.env.state()
+	st.Copies, st.Valid = len(u.copies), s.valid
+	return st, err
+}
+
+func (e Env) state() State {
+	return State{
+		Part:    number(e[varPart]),
+		Trial:   e[varTrial] == "1",
+		Count:   number(e[varCount]),
+		Limit:   number(e[varLimit]),
+		ID:      e[varID],
+		Floor:   e[varFloor],
+		CanSave: e[varCheckCanary] != "1" || e[varCanary] == "1",
+		AltBoot: e[varAltBoot] != "",
+	}
+}
+
+// number reads a decimal as U-Boot does, for which what is no number is 0.
+func number(s string) int {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// A Trial is what Try arms.
+type Trial struct {
+	Part  int    // partition number of the slot to boot
+	ID    string // whose trial it is
+	Limit int    // boots that it may take
+}
+
+// Try arms a slot: from the next boot on it is on trial. It is one write: on
+// nil it is in force and on the medium. It is refused with ErrPending,
+// ErrCannotSave, ErrSingleCopy, ErrNoLimit or ErrNoCopy, and then nothing was
+// written.
+func (u *UBoot) Try(t Trial) error {
+	return u.Update(func(e Env) error {
+		if err := u.check(e); err != nil {
+			return err
+		}
+		e.set(t.Part)
+		e[varTrial], e[varID] = "1", t.ID
+		if u.options.Counter != CounterRegister {
+			e[varCount], e[varLimit] = "0", strconv.Itoa(t.Limit)
+		}
+		return nil
+	})
+}
+
+// Check tells why Try would be refused, and writes nothing.
+func (u *UBoot) Check() error {
+	e, err := u.Env()
+	if err != nil {
+		return err
+	}
+	return u.check(e)
+}
+
+func (u *UBoot) check(e Env) error {
+	s := e.state()
+	switch {
+	case s.Trial:
+		return ErrPending
+	case !s.CanSave:
+		return fmt.Errorf("%w (%s is %q)", ErrCannotSave, varCanary, e[varCanary])
+	case !u.redundant() && !u.options.SingleCopy:
+		return ErrSingleCopy
+	case s.Limit == 0 && u.native():
+		return fmt.Errorf("%w (%s is %q)", ErrNoLimit, varLimit, e[varLimit])
+	}
+	return nil
+}
+
+func (u *UBoot) native() bool {
+	return u.options.Counter == "" || u.options.Counter == CounterNative
+}
+
+// Commit ends a trial for good: part boots from now on. A floor that is not
+// empty is kept in the environment, where wiping the state directory does not
+// lower it. It is one write, and one that changes nothing is left out.
+func (u *UBoot) Commit(part int, floor string) error {
+	return u.Update(func(e Env) error {
+		e.boot(part)
+		if floor != "" {
+			e[varFloor] = floor
+		}
+		return nil
+	})
+}
+
+// Rollback ends a trial, or an arm, the other way: part boots from now on. It
+// is one write, and one that changes nothing is left out.
+func (u *UBoot) Rollback(part int) error {
+	return u.Update(func(e Env) error {
+		e.boot(part)
+		return nil
+	})
+}
+
+// Forget clears the id of a trial that ended. Nothing else changes.
+func (u *UBoot) Forget() error {
+	return u.Update(func(e Env) error {
+		delete(e, varID)
+		return nil
+	})
+}
+
+// boot makes part the slot that boots, on no trial.
+func (e Env) boot(part int) {
+	e.set(part)
+	e[varTrial] = "0"
+	delete(e, varID)
+}
+
+// set names the slot that boots, in both of the forms that U-Boot's scripts use.
+func (e Env) set(part int) {
+	e[varPart], e[varPartHex] = strconv.Itoa(part), strconv.FormatInt(int64(part), 16)
+}

@@ -1,0 +1,227 @@
+package bootloader
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// ErrSingleCopy: only one copy of the environment is configured, and a cut
+// during a write would lose it.
+var ErrSingleCopy = errors.New("the boot environment has a single copy, which a power cut can destroy")
+
+// Options are what is special about a board. The zero value is a board that
+// follows Mender's convention.
+type Options struct {
+	LockPath   string // file to lock around a write; "" is libubootenv's
+	SingleCopy bool   // accept an environment of one copy, and that a cut can destroy it
+	Counter    string // who counts boots: CounterNative (also ""), CounterScript or CounterRegister
+	Sys        string // where sysfs is; "" is /sys
+}
+
+// Who counts the boots of a trial.
+const (
+	CounterNative   = "native"   // U-Boot, in the environment, while upgrade_available is 1
+	CounterScript   = "script"   // our boot script, in the environment
+	CounterRegister = "register" // a register outside of it: every boot, whatever the environment says
+)
+
+// A UBoot is the environment of one device.
+type UBoot struct {
+	options Options
+	copies  []*storage // one or two
+}
+
+// OpenUBoot returns the environment that is kept at copies: one, or two for a
+// redundant environment. It reads nothing yet but the devices' sizes. Copies
+// that share a byte, also by another name, are refused.
+func OpenUBoot(o Options, copies ...Location) (*UBoot, error) {
+	if o.LockPath == "" {
+		o.LockPath = defaultLock
+	}
+	if o.Sys == "" {
+		o.Sys = "/sys"
+	}
+	if len(copies) < 1 || len(copies) > 2 {
+		return nil, fmt.Errorf("boot environment: %d copies, want 1 or 2", len(copies))
+	}
+	u := &UBoot{options: o}
+	for _, l := range copies {
+		s, err := l.open(o.Sys)
+		if err != nil {
+			return nil, fmt.Errorf("boot environment: %w", err)
+		}
+		u.copies = append(u.copies, s)
+	}
+	if u.redundant() && u.copies[0].overlaps(u.copies[1]) {
+		return nil, fmt.Errorf("boot environment: the copies %v and %v overlap", u.copies[0].Location, u.copies[1].Location)
+	}
+	return u, nil
+}
+
+func (u *UBoot) redundant() bool { return len(u.copies) == 2 }
+
+// Locations returns where the copies are: paths resolved, offsets from the
+// beginning.
+func (u *UBoot) Locations() []Location {
+	var all []Location
+	for _, s := range u.copies {
+		all = append(all, s.Location)
+	}
+	return all
+}
+
+// A snapshot is what both copies were at one time.
+type snapshot struct {
+	current int // index of the copy that counts
+	valid   int // how many copies are valid
+	env     Env
+	flags   byte
+	raw     []byte
+}
+
+// snapshot reads both copies and picks the current one: ErrNoCopy if there is
+// none. A copy that cannot be read counts as one that is not valid, as long as
+// the other is.
+func (u *UBoot) snapshot() (snapshot, error) {
+	var s snapshot
+	var problems []error
+	for i, c := range u.copies {
+		raw, err := c.read()
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		env, flags, err := ParseEnv(raw, u.redundant())
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%v: %w", c.Location, err), u.otherGeometry(raw))
+			continue
+		}
+		if s.valid++; s.valid == 1 || u.newer(s.flags, flags) {
+			s.current, s.env, s.flags, s.raw = i, env, flags, raw
+		}
+	}
+	if s.valid == 0 {
+		return s, fmt.Errorf("%w: %w", ErrNoCopy, errors.Join(problems...))
+	}
+	return s, nil
+}
+
+// newer applies the medium's rule: NOR flash marks the current copy instead of
+// counting.
+func (u *UBoot) newer(a, b byte) bool {
+	if u.copies[0].larger {
+		return b > a
+	}
+	return newer(a, b)
+}
+
+// otherGeometry recognises the commonest mistake: one copy configured of two,
+// or two of one.
+func (u *UBoot) otherGeometry(raw []byte) error {
+	if _, _, err := ParseEnv(raw, !u.redundant()); err != nil {
+		return nil
+	}
+	if u.redundant() {
+		return errors.New("the bootloader keeps a single copy there: fw_env.config has two")
+	}
+	return errors.New("the bootloader keeps two copies: fw_env.config has one")
+}
+
+// Env returns the current variables.
+func (u *UBoot) Env() (Env, error) {
+	s, err := u.snapshot()
+	return s.env, err
+}
+
+// Raw returns the current copy as it is on the medium: what Restore takes.
+func (u *UBoot) Raw() ([]byte, error) {
+	s, err := u.snapshot()
+	return s.raw, err
+}
+
+// Update lets f change the variables, and writes all of them in one go: to the
+// copy that is not current, synced and read back. After a cut, or an error
+// other than ErrReadBack, the old variables are in force or, all of them, the
+// new ones. Where f returns an error or changes nothing, nothing is written.
+func (u *UBoot) Update(f func(Env) error) (err error) {
+	held, err := lock(u.options.LockPath)
+	if err != nil {
+		return err
+	}
+	return errors.Join(u.update(f), held.Close())
+}
+
+func (u *UBoot) update(f func(Env) error) error {
+	s, err := u.snapshot()
+	if err != nil {
+		return err
+	}
+	env := maps.Clone(s.env)
+	if err := f(env); err != nil {
+		return err
+	}
+	if maps.Equal(env, s.env) {
+		return nil
+	}
+	if !u.redundant() && !u.options.SingleCopy {
+		return ErrSingleCopy
+	}
+	stale := len(u.copies) - 1 - s.current
+	b, err := env.Encode(int(u.copies[stale].Size), u.redundant(), s.flags+1)
+	if err != nil {
+		return err
+	}
+	if err := u.copies[stale].write(b); err != nil {
+		return err
+	}
+	return u.inForce(stale, b)
+}
+
+// inForce makes sure that U-Boot will take the copy that was written.
+func (u *UBoot) inForce(written int, b []byte) error {
+	s, err := u.snapshot()
+	if err != nil {
+		return err
+	}
+	if s.current != written || string(s.raw) != string(b) {
+		return fmt.Errorf("%w: %v is not in force", ErrReadBack, u.copies[written].Location)
+	}
+	return nil
+}
+
+// Restore writes both copies from raw, a copy that Raw returned earlier, with
+// the slot part as the one that boots and no trial. It is for an environment
+// that is lost: where a copy is valid it is refused. The copies are written
+// one after the other, so that a cut leaves one of them.
+func (u *UBoot) Restore(raw []byte, part int) (err error) {
+	held, err := lock(u.options.LockPath)
+	if err != nil {
+		return err
+	}
+	return errors.Join(u.restore(raw, part), held.Close())
+}
+
+func (u *UBoot) restore(raw []byte, part int) error {
+	switch _, err := u.snapshot(); {
+	case err == nil:
+		return errors.New("restore the boot environment: a copy is valid, nothing is lost")
+	case !errors.Is(err, ErrNoCopy):
+		return err
+	}
+	env, flags, err := ParseEnv(raw, u.redundant())
+	if err != nil {
+		return fmt.Errorf("backup of the boot environment: %w", err)
+	}
+	env.boot(part)
+	for i, c := range u.copies {
+		b, err := env.Encode(int(c.Size), u.redundant(), flags+1-byte(i))
+		if err != nil {
+			return err
+		}
+		if err := c.write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
