@@ -90,10 +90,14 @@ func (m *members) next() (*tar.Header, error) {
 	return h, nil
 }
 
-// Read reads the content of the current member.
+// Read reads the content of the current member. The end never comes together with bytes: the xz decoder would take what it has in hand
+// then for all there is, and not look at what stands behind the first stream.
 func (m *members) Read(b []byte) (int, error) {
 	n, err := m.tar.Read(b)
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF && n > 0:
+		err = nil
+	case err != nil && err != io.EOF:
 		err = m.fault(err)
 	}
 	return n, err
