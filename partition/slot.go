@@ -61,6 +61,14 @@ func (s Slot) open(flag int) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
+	if s.block && flag&unix.O_ACCMODE != os.O_RDONLY {
+		// The kernel opens a write-protected device for writing and refuses
+		// each write; better to know now.
+		if ro, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET); err != nil || ro != 0 {
+			f.Close()
+			return nil, fmt.Errorf("device is write-protected: %w", errors.Join(unix.EROFS, err))
+		}
+	}
 	return f, nil
 }
 

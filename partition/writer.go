@@ -50,12 +50,6 @@ func (s Slot) create(size int64) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Cached pages may be older than the medium; where they are dirty,
-	// somebody's last writes are flushed first.
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("flush: %w", err)
-	}
 	dropCache(f)
 	m, err := openMedium(f)
 	if err != nil {
@@ -277,13 +271,15 @@ func (w *Writer) Verify(ctx context.Context, sum [32]byte, progress func(n int64
 }
 
 func (w *Writer) verify(ctx context.Context, sum [32]byte, progress func(n int64)) error {
-	if !w.begun {
-		return w.med.check(ctx, nil, w.size, sum, progress)
-	}
+	// Even where nothing differed: what is there may have been written by
+	// somebody who did not flush it.
 	if err := w.sync(); err != nil {
 		return err
 	}
 	dropCache(w.held)
+	if !w.begun {
+		return w.med.check(ctx, nil, w.size, sum, progress)
+	}
 	if err := w.med.check(ctx, w.head, w.size, sum, progress); err != nil {
 		return err
 	}
