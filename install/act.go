@@ -28,7 +28,7 @@ func (s *session) act(ctx context.Context, d Decision) error {
 	case Disarm:
 		return s.disarm(d)
 	case Judge:
-		return s.judge(ctx)
+		return s.judge()
 	case Commit:
 		return s.commit()
 	case Finish:
@@ -76,7 +76,7 @@ func (s *session) abandon(d Decision) error {
 
 // judge notes that the trial reached user space in this boot, and asks for a
 // verdict.
-func (s *session) judge(context.Context) error {
+func (s *session) judge() error {
 	if t := s.state.Trial; t != nil && s.missing == nil && t.Phase != PhaseCommitting {
 		if t.Phase != PhaseAlive || t.BootID != s.bootID() {
 			t.Boots++
@@ -189,10 +189,10 @@ func (s *session) goBack(d Decision) error {
 var errRebooting = errors.New("rebooting")
 
 func (s *session) reboot() error {
-	if s.Reboot == nil {
+	if s.reboots == nil {
 		return nil
 	}
-	if err := s.Reboot(); err != nil {
+	if err := s.reboots(); err != nil {
 		return fmt.Errorf("%w: reboot: %w", ErrAttention, err)
 	}
 	return errRebooting

@@ -133,12 +133,14 @@ func (d *Device) checkStateMount() error {
 			return fmt.Errorf("%w: %s is on slot %s, which an update replaces", ErrState, d.StateDir, s.Name)
 		}
 	}
-	own, err := d.Host.OwnMount(d.StateDir)
-	if err != nil {
+	m, err := d.Host.MountOf(d.StateDir)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrState, err)
-	}
-	if !own {
+	case m.Point == "/":
 		return fmt.Errorf("%w: %s is on the root file system and not on a mount of its own (is its partition mounted?)", ErrState, d.StateDir)
+	case m.ReadOnly:
+		return fmt.Errorf("%w: %s is mounted read-only at %s", ErrState, m.Source, m.Point)
 	}
 	return nil
 }

@@ -78,19 +78,27 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 
 // mayInstall refuses where the table says that something else comes first.
 func (s *session) mayInstall() error {
-	switch d := Decide(s.situation()); d.Do {
-	case Nothing, Forget, Abandon, Arm, Fail, Finish, Disarm:
-		return nil
-	default:
+	if d := Decide(s.situation()); !bookkeeping(d) && d.Do != Nothing && d.Do != Arm {
 		return s.atRest(d)
 	}
+	return nil
+}
+
+// bookkeeping reports whether a decision only brings the record of an update
+// that is over up to date: no verdict, no reboot.
+func bookkeeping(d Decision) bool {
+	switch d.Do {
+	case Forget, Abandon, Fail, Finish, Disarm:
+		return true
+	}
+	return false
 }
 
 // prepare is the rest of step 1. It brings the record up to date, asks
 // everything that can be asked without touching a slot, and returns the image
 // and the inactive slot, held.
 func (s *session) prepare(ctx context.Context, r *artifact.Reader, o Options) (*artifact.Payload, *partition.Writer, error) {
-	d, err := s.settle(ctx, func(d Decision) bool { return d.Do == Arm })
+	d, err := s.settle(ctx, func(d Decision) bool { return !bookkeeping(d) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -181,8 +189,9 @@ func (s *session) write(ctx context.Context, r *artifact.Reader, p *artifact.Pay
 // slot that was not written yet keeps what was known of it.
 func (s *session) giveUp(ctx context.Context, e *Error, w *partition.Writer, before SlotState) error {
 	t := s.state.Trial
-	s.state.Slots[t.Target] = before
-	if w.Written() > 0 {
+	if w.Written() == 0 {
+		s.state.Slots[t.Target] = before
+	} else {
 		s.mark(t.Target, StatusBad)
 	}
 	w.Abort()

@@ -21,11 +21,12 @@ type session struct {
 	run        string // the running slot, "" for neither
 	verdict    Verdict
 	last       Decision // what was acted on last
+	reboots    func() error
 }
 
 // begin takes the lock and looks at the device.
 func (d *Device) begin() (*session, error) {
-	s := &session{Device: d}
+	s := &session{Device: d, reboots: d.Reboot}
 	held, err := d.lock()
 	switch {
 	case errors.Is(err, ErrLocked):
@@ -146,15 +147,16 @@ func (s *session) enter(phase Phase) error {
 	return s.save()
 }
 
-// settle acts on the table until nothing is owed, an answer is needed from
-// somebody else, or stop says that the decision is not for this verb to act
-// on. The bound only guards against a fault in the table: its test shows that
+// settle acts on the table until nothing is owed but a reboot or somebody
+// else's act, or stop says that the decision is not for this verb to act on.
+// The bound only guards against a fault in the table: its test shows that
 // every situation ends after fewer.
 func (s *session) settle(ctx context.Context, stop func(Decision) bool) (Decision, error) {
 	for range 12 {
 		d := Decide(s.situation())
 		switch {
-		case d.Do == Nothing, d.Do == Wait, d.Do == HandsOff, d.Do == Attention, stop(d):
+		case d.Do == Nothing, d.Do == Wait, d.Do == HandsOff, d.Do == Attention, stop(d),
+			d.Do == Reboot && s.reboots == nil, s.last.Do == Arm:
 			return d, nil
 		}
 		if err := s.act(ctx, d); err != nil {

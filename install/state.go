@@ -1,6 +1,7 @@
 package install
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-
-	"github.com/plimsoll-ota/plimsoll/artifact"
 )
 
 // Schema is the version of state.json that this release writes. Fields are
@@ -233,7 +232,8 @@ func setAside(dir string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	kept := fmt.Sprintf("%s.kept-%s", path, artifact.SumOf(b).String()[:8])
+	sum := sha256.Sum256(b)
+	kept := fmt.Sprintf("%s.kept-%x", path, sum[:4])
 	if err := replaceFile(kept, b); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}

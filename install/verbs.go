@@ -8,14 +8,10 @@ import (
 
 // An Outcome is how a verb left the device.
 type Outcome struct {
-	Decision           // the row that the device is in now
-	Artifact   string  // artifact_name of the update that it was about, if any
-	From, To   string  // slots of that update
-	Event      string  // what was done: "committed", "rolled back", "armed", …; empty for nothing
-	Reboot     bool    // a reboot is owed, or is on its way
-	Because    string  // of a failure: what it was
-	Acted      string  // the row that was acted on
-	ClassFound Class   // of a failure
+	Decision        // the row that the device is in now
+	Event    string // what was done: "committed", "armed", "disarmed", "rolled back"; "" for nothing
+	Reboot   bool   // a reboot is owed, or is on its way
+	Trial    *Trial // the update that it was about; nil if none is known
 }
 
 // Resume looks up what the last boot, cut or command left behind and brings it
@@ -28,7 +24,7 @@ func (d *Device) Resume(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	o, err := s.resume(ctx, func(Decision) bool { return false })
+	o, err := s.resume(ctx)
 	return o, errors.Join(err, s.end())
 }
 
@@ -56,13 +52,16 @@ func (d *Device) Rollback(ctx context.Context) (Outcome, error) {
 	return o, errors.Join(err, s.end())
 }
 
-func (s *session) resume(ctx context.Context, stop func(Decision) bool) (Outcome, error) {
-	d, err := s.settle(ctx, stop)
-	o := s.outcome(d)
+// untilRest lets settle act on every row.
+func untilRest(Decision) bool { return false }
+
+func (s *session) resume(ctx context.Context) (Outcome, error) {
+	d, err := s.settle(ctx, untilRest)
+	o := Outcome{Decision: d, Trial: s.state.Trial}
 	switch {
 	case errors.Is(err, errRebooting):
-		o.Reboot, o.Event = true, "rolling back"
-		return o, fmt.Errorf("%w: %s; rebooting into slot %s", ErrFellBack, d.Is, s.state.Trial.sourceOr(d.Boots))
+		o.Reboot, o.Event = true, "rolled back"
+		return o, fmt.Errorf("%w: %s; rebooting", ErrFellBack, d.Is)
 	case err != nil:
 		return o, err
 	}
@@ -73,11 +72,13 @@ func (s *session) resume(ctx context.Context, stop func(Decision) bool) (Outcome
 	case Arm:
 		o.Event, o.Reboot = "armed", true
 		return o, nil
+	case Restore:
+		o.Event = "restored"
+		return o, nil
 	case Fail, Disarm:
-		o.Event = "failed"
 		return o, fmt.Errorf("%w: %s", ErrFellBack, s.last.Is)
 	case Abandon:
-		return o, fmt.Errorf("%w: %s", ErrCut, o.Artifact)
+		return o, fmt.Errorf("%w: %s", ErrCut, s.state.Trial.Artifact)
 	}
 	return o, s.atRest(d)
 }
@@ -108,92 +109,104 @@ func (s *session) attention(d Decision) error {
 	return fmt.Errorf("%w: %s", ErrAttention, d.Is)
 }
 
+// commitByHand is legal where the target runs, on trial, under our id; and
+// where only the bookkeeping of an update that ended is behind.
 func (s *session) commitByHand(ctx context.Context) (Outcome, error) {
 	d := Decide(s.situation())
-	switch d.Do {
-	case Wait, Arm:
-		return s.outcome(d), fmt.Errorf("%w: %s", ErrNotOnTrial, d.Is)
+	o := Outcome{Decision: d, Trial: s.state.Trial}
+	switch {
+	case s.missing != nil:
+		return o, s.attention(d)
+	case d.Do == Wait, d.Do == Arm:
+		return o, fmt.Errorf("%w: %s", ErrNotOnTrial, d.Is)
+	case d.Do == Judge && !s.env.Trial:
+		return o, fmt.Errorf("%w: %s; plimsoll resume judges it", ErrAttention, d.Is)
 	}
-	return s.resume(ctx, func(Decision) bool { return false })
+	return s.resume(ctx)
 }
 
 func (s *session) rollbackByHand(ctx context.Context) (Outcome, error) {
 	d := Decide(s.situation())
-	o := s.outcome(d)
+	o := Outcome{Decision: d, Trial: s.state.Trial}
 	switch d.Do {
 	case Nothing:
-		return o, ErrNothing
-	case HandsOff, Attention:
+		return o, s.nothingToReturnTo()
+	case HandsOff:
+		if s.env.ID != "" && s.run != "" { // ours, and its record is lost
+			return s.disarmed(o, s.Boot.Rollback(s.slot(s.run).Part))
+		}
+		return o, s.atRest(d)
+	case Attention:
 		return o, s.atRest(d)
 	case Abandon:
 		return o, fmt.Errorf("%w: slot %s: %s", ErrNotGood, s.state.Trial.Target, d.Is)
 	case Wait, Arm:
-		return s.takeBack(d)
+		return s.takeBack(o)
 	case Judge, Adopt:
-		return s.leaveTrial(ctx, d)
+		return s.leaveTrial(ctx, o)
 	}
-	return s.resume(ctx, func(Decision) bool { return false })
+	return s.resume(ctx)
 }
 
-// takeBack closes an update that was not booted yet; the verified image stays
-// on its slot.
-func (s *session) takeBack(d Decision) (Outcome, error) {
+// nothingToReturnTo is the error of a rollback where no update is in progress.
+func (s *session) nothingToReturnTo() error {
+	switch slot := s.state.Slots[other(s.run)]; slot.Status {
+	case StatusWriting, StatusBad:
+		return fmt.Errorf("%w: slot %s is %s", ErrNotGood, other(s.run), slot.Status)
+	}
+	return ErrNothing
+}
+
+// takeBack closes an update that was not booted yet: first the record, then
+// the environment, so that a cut in between is row D3. The verified image
+// stays on its slot.
+func (s *session) takeBack(o Outcome) (Outcome, error) {
 	t := s.state.Trial
 	t.Class, t.Reason = ClassNone, "by hand"
 	s.mark(t.Target, StatusWritten)
 	if err := s.enter(PhaseFailed); err != nil {
-		return s.outcome(d), err
+		return o, err
 	}
-	if d.Do == Wait {
-		if err := s.Boot.Rollback(s.slot(t.Source).Part); err != nil {
-			return s.outcome(d), fmt.Errorf("%w: %w", ErrAttention, err)
-		}
+	s.noteTrial("rolled back", o.Decision)
+	if o.Do == Arm {
+		return s.disarmed(o, nil)
 	}
-	s.noteTrial("rolled back", d)
-	if err := s.look(); err != nil {
-		return s.outcome(d), err
-	}
-	o := s.outcome(Decide(s.situation()))
-	o.Event = "disarmed"
-	return o, nil
+	return s.disarmed(o, s.Boot.Rollback(s.slot(t.Source).Part))
 }
 
-// leaveTrial returns from a trial because somebody asked for it.
-func (s *session) leaveTrial(ctx context.Context, d Decision) (Outcome, error) {
-	if d.Do == Adopt {
-		if err := s.adopt(); err != nil {
-			return s.outcome(d), err
-		}
-	}
-	back := s.situation().goBack(d.Row, "rolled back by hand", ClassNone)
-	if back.Do == Attention {
-		return s.outcome(back), fmt.Errorf("%w: slot %s", ErrNotGood, s.state.Trial.Source)
-	}
-	err := s.act(ctx, back)
-	o := s.outcome(back)
-	o.Event = "rolled back"
-	if errors.Is(err, errRebooting) {
-		o.Reboot = true
-		return o, nil
+// disarmed is the end of a rollback before the reboot.
+func (s *session) disarmed(o Outcome, err error) (Outcome, error) {
+	if err == nil {
+		err = s.look()
 	}
 	if err != nil {
+		return o, fmt.Errorf("%w: %w", ErrAttention, err)
+	}
+	o.Decision, o.Event = Decide(s.situation()), "disarmed"
+	return o, nil
+}
+
+// leaveTrial returns from a trial because somebody asked for it. The reboot is
+// left to them.
+func (s *session) leaveTrial(ctx context.Context, o Outcome) (Outcome, error) {
+	if o.Do == Adopt {
+		if err := s.adopt(); err != nil {
+			return o, err
+		}
+		o.Trial = s.state.Trial
+	}
+	back := s.situation().goBack(o.Row, "rolled back by hand", ClassNone)
+	if back.Do == Attention {
+		return o, fmt.Errorf("%w: slot %s", ErrNotGood, s.state.Trial.Source)
+	}
+	s.reboots = nil
+	if err := s.act(ctx, back); err != nil {
 		return o, err
 	}
 	if err := s.look(); err != nil {
 		return o, err
 	}
-	if _, err := s.settle(ctx, func(Decision) bool { return false }); err != nil {
-		return o, err
-	}
-	o = s.outcome(Decide(s.situation()))
-	o.Event = "rolled back"
-	return o, nil
-}
-
-func (s *session) outcome(d Decision) Outcome {
-	o := Outcome{Decision: d, Acted: s.last.Row, Because: s.last.Is}
-	if t := s.state.Trial; t != nil {
-		o.Artifact, o.From, o.To, o.ClassFound = t.Artifact, t.Source, t.Target, t.Class
-	}
-	return o
+	d, err := s.settle(ctx, untilRest)
+	o.Decision, o.Event, o.Reboot = d, "rolled back", d.Do == Reboot
+	return o, err
 }

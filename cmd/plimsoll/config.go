@@ -1,0 +1,226 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/partition"
+	"github.com/plimsoll-ota/plimsoll/signing"
+)
+
+// errConfig is a configuration that cannot be used.
+var errConfig = errors.New("configuration")
+
+// defaultConfig is where a device has its configuration.
+const defaultConfig = "/etc/plimsoll/plimsoll.toml"
+
+// A config is the device's one file, as docs/configuration.md describes it.
+type config struct {
+	DeviceType string `toml:"device_type"`
+	StateDir   string `toml:"state_dir"`
+	Trust      struct {
+		Keys          []string `toml:"keys"`
+		AllowUnsigned bool     `toml:"allow_unsigned"`
+	} `toml:"trust"`
+	Slots struct {
+		A       place  `toml:"a"`
+		B       place  `toml:"b"`
+		APart   int    `toml:"a_part"`
+		BPart   int    `toml:"b_part"`
+		Running string `toml:"running"`
+	} `toml:"slots"`
+	Trial struct {
+		Boots int `toml:"boots"`
+	} `toml:"trial"`
+	Bootloader struct {
+		Kind        string `toml:"kind"`
+		FwEnvConfig string `toml:"fw_env_config"`
+		SingleCopy  bool   `toml:"single_copy"`
+		Counter     string `toml:"counter"`
+		Lock        string `toml:"lock"`
+	} `toml:"bootloader"`
+}
+
+// A place is a slot as the file names it: a partition number, or a string.
+type place string
+
+// UnmarshalTOML takes an integer or a string.
+func (p *place) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case int64:
+		*p = place(strconv.FormatInt(v, 10))
+	case string:
+		*p = place(v)
+	default:
+		return fmt.Errorf("a slot is a partition number or a string, not %v", v)
+	}
+	return nil
+}
+
+// loadConfig reads the device's configuration: the file that --config names;
+// else the default one; else what a Mender client left.
+func (a *app) loadConfig() (*config, error) {
+	path := a.config
+	if path == "" {
+		path = filepath.Join(a.env.root, defaultConfig)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			if c, err := loadMenderConfig(a.env.root); !errors.Is(err, fs.ErrNotExist) {
+				return c, err
+			}
+		}
+	}
+	c, err := parseConfig(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	return c, nil
+}
+
+// parseConfig reads a plimsoll.toml. An unknown key is an error: a misspelt
+// one would silently not be in force.
+func parseConfig(path string) (*config, error) {
+	c := &config{StateDir: "/data/plimsoll"}
+	c.Trial.Boots = 3
+	c.Bootloader.Kind = "uboot"
+	c.Bootloader.FwEnvConfig = "/etc/fw_env.config"
+	c.Bootloader.Counter = bootloader.CounterNative
+	c.Slots.Running = "mount"
+	meta, err := toml.DecodeFile(path, c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, fmt.Errorf("%s: unknown key %s", path, unknown[0])
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c.relativeTo(filepath.Dir(path))
+	return c, nil
+}
+
+func (c *config) check() error {
+	switch {
+	case c.DeviceType == "":
+		return errors.New("device_type is missing")
+	case c.Slots.A == "" || c.Slots.B == "":
+		return errors.New("[slots] a and b are needed")
+	case c.Slots.Running != "mount" && c.Slots.Running != "bootloader":
+		return fmt.Errorf(`[slots] running is "mount" or "bootloader", not %q`, c.Slots.Running)
+	case c.Trial.Boots < 1 || c.Trial.Boots > 100:
+		return fmt.Errorf("[trial] boots is 1 to 100, not %d", c.Trial.Boots)
+	case c.Bootloader.Kind != "uboot":
+		return fmt.Errorf(`[bootloader] kind is "uboot", not %q`, c.Bootloader.Kind)
+	case c.StateDir == "":
+		return errors.New("state_dir is empty")
+	}
+	switch c.Bootloader.Counter {
+	case bootloader.CounterNative, bootloader.CounterScript, bootloader.CounterRegister:
+		return nil
+	}
+	return fmt.Errorf(`[bootloader] counter is %q, %q or %q, not %q`,
+		bootloader.CounterNative, bootloader.CounterScript, bootloader.CounterRegister, c.Bootloader.Counter)
+}
+
+// relativeTo takes relative paths from the folder that holds the file, so that
+// a bench can be moved.
+func (c *config) relativeTo(dir string) {
+	abs := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	abs(&c.StateDir)
+	abs(&c.Bootloader.FwEnvConfig)
+	abs(&c.Bootloader.Lock)
+	for i := range c.Trust.Keys {
+		abs(&c.Trust.Keys[i])
+	}
+	for _, p := range []*place{&c.Slots.A, &c.Slots.B} {
+		if _, err := strconv.Atoi(string(*p)); err == nil || strings.HasPrefix(string(*p), "PARTUUID=") {
+			continue
+		}
+		abs((*string)(p))
+	}
+}
+
+// keyring returns the keys that the device trusts.
+func (c *config) keyring() (*signing.Keyring, error) {
+	ring, err := signing.LoadKeyring(c.Trust.Keys...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: [trust] keys: %w", errConfig, err)
+	}
+	ring.AllowUnsigned = c.Trust.AllowUnsigned
+	return ring, nil
+}
+
+// device opens what the configuration describes.
+func (c *config) device() (*install.Device, error) {
+	ring, err := c.keyring()
+	if err != nil {
+		return nil, err
+	}
+	var host partition.Host
+	pair, err := host.Find(partition.Spec{
+		A: string(c.Slots.A), B: string(c.Slots.B), APart: c.Slots.APart, BPart: c.Slots.BPart,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("[slots]: %w", err)
+	}
+	bench := c.Slots.Running == "bootloader"
+	if bench {
+		if err := refuseBench(host, pair); err != nil {
+			return nil, err
+		}
+	}
+	boot, err := c.bootloader()
+	if err != nil {
+		return nil, err
+	}
+	d := &install.Device{
+		Type: c.DeviceType, Slots: pair, Host: host, Boot: boot, Trust: ring,
+		StateDir: c.StateDir, TrialBoots: c.Trial.Boots, Bench: bench,
+	}
+	if !bench {
+		d.Reboot = install.RebootNow
+	}
+	return d, nil
+}
+
+func (c *config) bootloader() (*bootloader.UBoot, error) {
+	copies, err := bootloader.ReadConfig(c.Bootloader.FwEnvConfig)
+	if err != nil {
+		return nil, fmt.Errorf("%w: [bootloader] fw_env_config: %w", errConfig, err)
+	}
+	return bootloader.OpenUBoot(bootloader.Options{
+		LockPath: c.Bootloader.Lock, SingleCopy: c.Bootloader.SingleCopy, Counter: c.Bootloader.Counter,
+	}, copies...)
+}
+
+// refuseBench keeps a device whose own system is on a slot, or on its disk,
+// from believing the bootloader: right after an arm it would call the running
+// slot the inactive one.
+func refuseBench(host partition.Host, pair partition.Pair) error {
+	for _, s := range []partition.Slot{pair.A, pair.B} {
+		if st, err := os.Stat(s.Path); err == nil && st.Mode().IsRegular() {
+			continue
+		}
+		same, err := host.SameDisk(s, "/")
+		if err != nil {
+			return fmt.Errorf("%w: %w", errConfig, err)
+		}
+		if same {
+			return fmt.Errorf(`%w: [slots] running = "bootloader" is for a bench: / is on the disk of slot %s`, errConfig, s.Name)
+		}
+	}
+	return nil
+}

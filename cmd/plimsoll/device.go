@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plimsoll-ota/plimsoll/install"
+)
+
+// device opens the device that the configuration describes.
+func (a *app) device() (*install.Device, error) {
+	c, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.device()
+	if err != nil {
+		return nil, err
+	}
+	d.Report = a.out.progress
+	return d, nil
+}
+
+type installOptions struct {
+	install.Options
+	rebootExitCode bool
+}
+
+func (a *app) installCommand() *cobra.Command {
+	var o installOptions
+	cmd := &cobra.Command{
+		Use:   "install FILE|-",
+		Short: "Install an artifact into the inactive slot, and arm it for the next boot",
+		Long: `Install reads an artifact (- is standard input), writes its image to the
+inactive slot, reads it back, and arms that slot for the next boot. The running
+system is not touched. Reboot to try the update; until it is committed the
+bootloader returns to the old slot by itself.`,
+		Example: `  plimsoll install /media/usb/release-8.mender
+  curl -sf https://updates.example/release-8.mender | plimsoll install -`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(func(ctx context.Context, args []string) error { return a.runInstall(ctx, o, args[0]) }),
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.AllowDowngrade, "allow-downgrade", false, "install a version that is older than the installed one, or below the floor")
+	f.BoolVar(&o.Retry, "retry", false, "install an artifact that failed on this device before")
+	f.BoolVar(&o.rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
+	return cmd
+}
+
+func (a *app) runInstall(ctx context.Context, o installOptions, operand string) error {
+	d, err := a.device()
+	if err != nil {
+		return err
+	}
+	src, name := a.stdin, "standard input"
+	if operand != "-" {
+		f, err := os.Open(operand)
+		if err != nil {
+			return &install.Error{Step: install.StepRead, Err: err}
+		}
+		defer f.Close() // only read
+		src, name = f, operand
+	}
+	h, err := d.Install(ctx, src, o.Options)
+	if err != nil {
+		return fmt.Errorf("%w (%s)", err, name)
+	}
+	return a.reportInstalled(d, h.Name, o.rebootExitCode)
+}
+
+func (a *app) reportInstalled(d *install.Device, name string, rebootExitCode bool) error {
+	a.out.result("installed", fields{"artifact": name, "reboot": !d.Bench},
+		"%s is installed, and armed for the next boot.", name)
+	if d.Bench {
+		a.out.say("This device is a bench: it counts as booted. Keep it with: plimsoll commit; take it back with: plimsoll rollback")
+	} else {
+		a.out.say("Reboot to try it; then keep it with: plimsoll commit. Take it back with: plimsoll rollback")
+	}
+	if rebootExitCode {
+		return exitCode(exitReboot)
+	}
+	return nil
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	var rebootExitCode bool
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Finish what the last boot, cut or command left behind (runs at every boot)",
+		Args:  cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ []string) error {
+			return a.runVerb(ctx, (*install.Device).Resume, rebootExitCode)
+		}),
+	}
+	cmd.Flags().BoolVar(&rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
+	return cmd
+}
+
+func (a *app) commitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "commit",
+		Short: "Keep the update that is on trial",
+		Args:  cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ []string) error {
+			return a.runVerb(ctx, (*install.Device).Commit, false)
+		}),
+	}
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback",
+		Short: "Take the update back: before the reboot, or while it is on trial",
+		Args:  cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ []string) error {
+			return a.runVerb(ctx, (*install.Device).Rollback, false)
+		}),
+	}
+}
+
+// runVerb runs one of the verbs that end an update.
+func (a *app) runVerb(ctx context.Context, verb func(*install.Device, context.Context) (install.Outcome, error), rebootExitCode bool) error {
+	d, err := a.device()
+	if err != nil {
+		return err
+	}
+	o, err := verb(d, ctx)
+	if err != nil {
+		return err
+	}
+	f := fields{"row": o.Row, "reboot": o.Reboot}
+	text := o.Event
+	if t := o.Trial; t != nil {
+		f["artifact"], f["from"], f["to"] = t.Artifact, t.Source, t.Target
+		text = fmt.Sprintf("%s is %s.", t.Artifact, o.Event)
+	}
+	a.out.result(o.Event, f, "%s", text)
+	if o.Reboot {
+		a.out.say("A reboot is needed.")
+	}
+	if o.Reboot && rebootExitCode {
+		return exitCode(exitReboot)
+	}
+	return nil
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say what runs, what is on trial, and what is next",
+		Args:  cobra.NoArgs,
+		RunE:  a.verb(func(context.Context, []string) error { return a.runStatus() }),
+	}
+}
+
+func (a *app) runStatus() error {
+	d, err := a.device()
+	if err != nil {
+		return err
+	}
+	r, err := d.Status()
+	if err != nil {
+		return err
+	}
+	a.out.result("status", statusFields(r), "%s", statusText(r))
+	return r.Err()
+}
+
+func statusFields(r install.Report) fields {
+	f := fields{
+		"row": r.Row, "meaning": r.Is, "running": r.Running, "boots": r.Boots,
+		"on_trial": r.OnTrial, "bootcount": r.Count, "artifact": r.Artifact, "provides": r.Provides, "slots": r.Slots,
+	}
+	if r.Trial != nil {
+		f["trial"] = r.Trial
+	}
+	if r.Floor != "" {
+		f["floor"] = r.Floor
+	}
+	if len(r.Failed) > 0 {
+		f["failed"] = r.Failed
+	}
+	if r.Problem != nil {
+		f["problem"] = r.Problem.Error()
+	}
+	return f
+}
+
+func statusText(r install.Report) string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-10s %s\n", name+":", fmt.Sprintf(format, args...))
+	}
+	line("state", "%s (row %s)", r.Is, r.Row)
+	line("installed", "%s", orUnknown(r.Artifact))
+	line("running", "slot %s", orUnknown(r.Running))
+	line("next boot", "slot %s", orUnknown(r.Boots))
+	for _, name := range slices.Sorted(maps.Keys(r.Slots)) {
+		s := r.Slots[name]
+		line("slot "+name, "%s", strings.TrimSpace(string(s.Status)+"  "+s.Artifact))
+	}
+	if t := r.Trial; t != nil {
+		line("update", "%s, from slot %s to slot %s: %s", t.Artifact, t.Source, t.Target, t.Phase)
+	}
+	if r.Floor != "" {
+		line("floor", "%s", r.Floor)
+	}
+	for _, f := range r.Failed {
+		line("failed", "%s, %s, %d times, last in row %s", f.Artifact, f.Class, f.Count, f.Reason)
+	}
+	if next, ok := nextStep[r.Do]; ok {
+		line("next", "%s", next)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// nextStep is what a person does about a row of the table.
+var nextStep = map[install.Action]string{
+	install.Wait:      "reboot to try it; or take it back with: plimsoll rollback",
+	install.HandsOff:  "commit or roll back with the client that installed it",
+	install.Attention: "see the manual, docs/safety.md, at this row; write nothing by hand before",
+	install.Adopt:     "plimsoll commit, or plimsoll rollback",
+	install.Forget:    "plimsoll resume",
+	install.Abandon:   "install the artifact again; what was written already is not written twice",
+	install.Arm:       "plimsoll resume goes on with it; plimsoll rollback takes it back",
+	install.Disarm:    "plimsoll resume",
+	install.Judge:     "plimsoll commit, or plimsoll rollback",
+	install.Commit:    "plimsoll resume",
+	install.Finish:    "plimsoll resume",
+	install.Fail:      "plimsoll resume",
+	install.Return:    "plimsoll resume",
+	install.Reboot:    "reboot",
+	install.Restore:   "do not switch off; plimsoll resume restores the boot environment",
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "history",
+		Short: "Say what happened to this device's updates",
+		Args:  cobra.NoArgs,
+		RunE:  a.verb(func(context.Context, []string) error { return a.runHistory() }),
+	}
+}
+
+func (a *app) runHistory() error {
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	events, err := install.History(c.StateDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		a.out.result("history", fields{"entry": e}, "%s", historyLine(e))
+	}
+	return nil
+}
+
+func historyLine(e install.Event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%4d  %s  %-12s %s", e.Seq, e.Time, e.Event, e.Artifact)
+	if e.From != "" && e.To != "" {
+		fmt.Fprintf(&b, "  %s → %s", e.From, e.To)
+	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, "  %s", e.Detail)
+	}
+	if e.Row != "" {
+		fmt.Fprintf(&b, " (row %s)", e.Row)
+	}
+	return b.String()
+}

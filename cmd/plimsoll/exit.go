@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/plimsoll-ota/plimsoll/artifact"
+	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/partition"
+	"github.com/plimsoll-ota/plimsoll/signing"
+	"golang.org/x/sys/unix"
+)
+
+// The exit codes are interface: scripts and units depend on them.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitNothing     = 2
+	exitRefused     = 3
+	exitReboot      = 4
+	exitAttention   = 5
+	exitUsage       = 64 // EX_USAGE of sysexits.h
+	exitInterrupted = 130
+)
+
+// An exitCode is not an error to report but the code to end with.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit %d", int(c)) }
+
+// advice turns an error into the exit code and the next thing to do. The first
+// match counts: what says more stands above what says less. A test finds every
+// exported sentinel of our packages here.
+var advice = []struct {
+	err  error
+	code int
+	hint string
+}{
+	{errConfig, exitAttention, "correct the configuration; its keys are in docs/configuration.md"},
+	{install.ErrLocked, exitFailed, "wait until the other one is done, and try again"},
+	{install.ErrForeign, exitFailed, "commit or roll back with the client that installed it"},
+	{install.ErrNothing, exitNothing, ""},
+	{install.ErrNotOnTrial, exitFailed, "reboot first; or take it back with: plimsoll rollback"},
+	{install.ErrFellBack, exitFailed, "see: plimsoll history; the artifact is installed again only with --retry"},
+	{install.ErrCut, exitFailed, "install the artifact again; what was written already is not written twice"},
+	{install.ErrNotGood, exitFailed, "install an artifact first: there is nothing whole to return to"},
+	{install.ErrPending, exitFailed, "reboot to try it, then: plimsoll commit or plimsoll rollback"},
+	{install.ErrDeviceType, exitRefused, "take the artifact that was made for this device type"},
+	{install.ErrDepends, exitRefused, "install what it depends on first"},
+	{install.ErrDowngrade, exitRefused, "if going back is what you want: --allow-downgrade"},
+	{install.ErrFailedBefore, exitRefused, "if the reason is gone: --retry"},
+
+	{signing.ErrNoKeys, exitRefused, "name the public key: [trust] keys in the configuration, or -k"},
+	{artifact.ErrUnsigned, exitRefused, "sign it with: plimsoll artifact sign -k KEY ARTIFACT"},
+	{signing.ErrMismatch, exitRefused, "it was signed with another key, or changed since; see: plimsoll artifact read ARTIFACT"},
+	{artifact.ErrUntrusted, exitRefused, "it was signed with another key, or changed since; see: plimsoll artifact read ARTIFACT"},
+	{artifact.ErrTruncated, exitRefused, "the copy is not complete: copy the artifact again, and eject the stick before pulling it"},
+	{artifact.ErrChecksum, exitRefused, "the file or the stick is damaged: copy the artifact again"},
+	{artifact.ErrLimit, exitRefused, "build the artifact again with plimsoll artifact write"},
+	{artifact.ErrUnsupported, exitRefused, "build the artifact for this release of plimsoll"},
+	{artifact.ErrFormat, exitRefused, "the file is not an artifact, or is damaged: copy it again or build it again"},
+	{artifact.ErrSigned, exitFailed, "sign it again with --force"},
+
+	{bootloader.ErrPending, exitFailed, "reboot to try it, then: plimsoll commit or plimsoll rollback"},
+	{bootloader.ErrNoCopy, exitAttention, "do not switch the device off; restore the boot environment from a backup"},
+	{bootloader.ErrCannotSave, exitAttention, "the bootloader never proved that it can save: see mender_saveenv_canary in its configuration"},
+	{bootloader.ErrSingleCopy, exitAttention, "configure a redundant environment, or accept the risk with [bootloader] single_copy = true"},
+	{bootloader.ErrNoLimit, exitAttention, "without bootlimit the bootloader never falls back: set it in its environment, or set [bootloader] counter"},
+	{bootloader.ErrTooLarge, exitAttention, "the boot environment is full: remove variables with fw_setenv"},
+
+	{partition.ErrSize, exitFailed, "the image is larger than the slot: build a smaller one"},
+	{partition.ErrInUse, exitFailed, "unmount the inactive slot, and keep automounters away from it"},
+	{partition.ErrReadBack, exitFailed, "the medium does not keep what is written to it: try once more, then replace it"},
+	{partition.ErrIncomplete, exitFailed, "install the artifact again"},
+	{partition.ErrNoSlot, exitAttention, "correct [slots] in the configuration"},
+	{partition.ErrSameSlot, exitAttention, "correct [slots] in the configuration: two different slots are needed"},
+	{partition.ErrAmbiguous, exitAttention, "the running slot is not certain: compare root= on the kernel command line with what is mounted"},
+	{partition.ErrNotSlot, exitAttention, "start the device from one of its slots"},
+
+	{install.ErrState, exitAttention, "mount a writable partition at the state directory, on neither slot"},
+	{bootloader.ErrUnsupported, exitAttention, "this kind of storage is not supported for the boot environment"},
+	{partition.ErrUnsupported, exitAttention, "slots are block devices or plain files"},
+	{bootloader.ErrReadBack, exitAttention, "the medium does not keep what is written to it; do not switch the device off, and replace it"},
+	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
+	{install.ErrAttention, exitAttention, "see: plimsoll status"},
+}
+
+// explain returns the exit code for err, and what to do next.
+func explain(err error) (code int, hint string) {
+	if _, ok := err.(interrupted); ok {
+		return exitInterrupted, ""
+	}
+	if _, ok := err.(ran); !ok {
+		return exitUsage, "see: plimsoll --help"
+	}
+	for _, a := range advice {
+		if errors.Is(err, a.err) {
+			return a.code, a.hint
+		}
+	}
+	return exitFailed, ""
+}
+
+// deviceSays answers the operator's first question after a failed
+// installation: whether the device still boots.
+func deviceSays(err error) string {
+	var e *install.Error
+	switch {
+	case !errors.As(err, &e):
+		return ""
+	case e.Step == install.StepRead:
+		return "the device is unchanged and boots as before"
+	case e.Step < install.StepArm:
+		return "nothing was armed: the device boots as before"
+	}
+	return "see: plimsoll status"
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plimsoll-ota/plimsoll/signing"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	return group("key", "Make keys to sign artifacts with", a.keyGenerateCommand(), a.keyPublicCommand())
+}
+
+type keyOptions struct {
+	algorithm string
+	output    string
+}
+
+func (a *app) keyGenerateCommand() *cobra.Command {
+	var o keyOptions
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Make a private key",
+		Long: `Generate makes a private key, readable by its owner only. Keep it where
+artifacts are signed; devices get the public key (plimsoll key public). A file
+that is there already is not overwritten.
+
+p256 and rsa3072 are understood by Mender's clients too; ed25519 only by plimsoll.`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(context.Context, []string) error { return a.runKeyGenerate(o) }),
+	}
+	cmd.Flags().StringVar(&o.algorithm, "algorithm", "p256", "p256, rsa2048, rsa3072, rsa4096 or ed25519")
+	cmd.Flags().StringVarP(&o.output, "output-path", "o", "private.pem", "where the key goes")
+	return cmd
+}
+
+func (a *app) runKeyGenerate(o keyOptions) error {
+	key, err := signing.Generate(o.algorithm)
+	if err != nil {
+		return err
+	}
+	pem, err := key.MarshalPEM()
+	if err != nil {
+		return err
+	}
+	if err := writeSecret(o.output, pem); err != nil {
+		return err
+	}
+	a.out.result("key", fields{"file": o.output, "algorithm": key.Algorithm()}, "%s holds a new private key (%s)", o.output, key.Algorithm())
+	return nil
+}
+
+// writeSecret writes a file that only its owner reads and that was not there
+// before. When it cannot be written whole it is removed.
+func writeSecret(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return &fs.PathError{Op: "write key", Path: path, Err: errors.New("the file is there already, and is not overwritten")}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+func (a *app) keyPublicCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "public PRIVATE-KEY",
+		Short: "Print the public key of a private one",
+		Args:  cobra.ExactArgs(1),
+		RunE:  a.verb(func(_ context.Context, args []string) error { return a.runKeyPublic(args[0], output) }),
+	}
+	cmd.Flags().StringVarP(&output, "output-path", "o", "-", "where the public key goes; - is standard output")
+	return cmd
+}
+
+func (a *app) runKeyPublic(path, output string) error {
+	key, err := signing.LoadPrivateKey(path)
+	if err != nil {
+		return err
+	}
+	pem, err := key.Public().MarshalPEM()
+	if err != nil {
+		return err
+	}
+	return a.createBytes(output, pem)
+}
