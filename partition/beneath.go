@@ -2,6 +2,7 @@ package partition
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -96,13 +97,14 @@ func (w *walker) mount(m Mount) {
 	}
 }
 
-// layer descends into one folder of an overlay. A path that leads back to the
-// overlay was written down before the root was switched: what it meant then
-// cannot be seen from here.
+// layer descends into one folder of an overlay. A path that is not there, or
+// leads back to the overlay, was written down before the root was switched:
+// what it meant then cannot be seen from here.
 func (w *walker) layer(overlay Mount, dir string) {
 	m, ok := w.mounts.holding(resolve(dir))
-	if !ok || m.id == overlay.id || !strings.HasPrefix(dir, "/") {
+	if !ok || m.id == overlay.id || !filepath.IsAbs(dir) || !exists(dir) {
 		w.stack.hidden = true
+		w.stack.leaves = append(w.stack.leaves, overlay.dev)
 		return
 	}
 	w.mount(m)
@@ -135,10 +137,8 @@ func (w *walker) device(d devnum) {
 func (w *walker) loop(file string) {
 	w.stack.files = append(w.stack.files, file)
 	m, ok := w.mounts.holding(resolve(file))
-	if !ok || w.seen[m.dev] {
-		// The file system that holds the file is above this very loop: it
-		// cannot be, so the path is of another namespace.
-		w.stack.hidden = true
+	if !ok || !exists(file) {
+		w.stack.hidden = true // the path is of another namespace
 		return
 	}
 	w.mount(m)

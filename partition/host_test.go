@@ -21,6 +21,7 @@ type tree struct {
 //
 //	M:m sysfs/path attr=value …
 //
+// In both, /here is a folder that exists, as overlays and loop devices need.
 // "/" in an attribute's name is a folder, slaves= a list of devices in sysfs;
 // a device with a partition attribute is one, the rest are disks. Every device
 // gets its node in dev, named after the folder unless name= says otherwise.
@@ -29,6 +30,12 @@ func machine(t *testing.T, cmdline, mountinfo, devices string) *tree {
 	asRoot(t) // nodes
 	dir := t.TempDir()
 	m := &tree{t, Host{filepath.Join(dir, "proc"), filepath.Join(dir, "sys"), filepath.Join(dir, "dev")}}
+	for _, d := range []string{"ro/more", "too", "rw/up", "a b", "host", "on-root/up"} {
+		m.must(os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	m.write(filepath.Join(dir, "host/root.squashfs"), "")
+	mountinfo = strings.ReplaceAll(mountinfo, "/here", dir)
+	devices = strings.ReplaceAll(devices, "/here", dir)
 	m.write(m.Host.proc("cmdline"), cmdline+"\n")
 	mountinfo = strings.TrimLeft(strings.ReplaceAll(mountinfo, "\t", ""), "\n")
 	m.write(m.Host.proc("self/mountinfo"), strings.ReplaceAll(mountinfo, "\n\n", "\n"))
@@ -145,33 +152,33 @@ func TestRunning(t *testing.T) {
 		{name: "the initramfs is beneath", devices: emmc, mounts: "1 1 0:2 / / rw - rootfs rootfs rw\n20 1 179:2 / / rw - ext4 /dev/root rw\n", want: "A"},
 		{name: "btrfs numbers itself", devices: emmc, mounts: "20 1 0:33 /@root / rw - btrfs /dev/mmcblk0p3 rw,subvol=/@root\n", want: "B"},
 		{name: "an overlay", devices: emmc, mounts: `
-			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/no-such/ro,upperdir=/no-such/rw/up,workdir=/no-such/rw/work
-			21 20 179:3 / /no-such/ro ro - ext4 /dev/mmcblk0p3 ro
-			22 20 0:41 / /no-such/rw rw - tmpfs tmpfs rw
+			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/here/ro,upperdir=/here/rw/up,workdir=/here/rw/work
+			21 20 179:3 / /here/ro ro - ext4 /dev/mmcblk0p3 ro
+			22 20 0:41 / /here/rw rw - tmpfs tmpfs rw
 			`, cmdline: "root=/dev/mmcblk0p3", want: "B"},
 		{name: "an overlay that disagrees with root=", devices: emmc, mounts: `
-			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/no-such/ro
-			21 20 179:3 / /no-such/ro ro - ext4 /dev/mmcblk0p3 ro
+			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/here/ro
+			21 20 179:3 / /here/ro ro - ext4 /dev/mmcblk0p3 ro
 			`, cmdline: "root=/dev/mmcblk0p2", want: "B", err: ErrAmbiguous},
 		{name: "an overlay of both slots", devices: emmc, mounts: `
-			20 1 0:40 / / rw - overlay overlay rw,lowerdir+=/no-such/ro,lowerdir+=/no-such/too
-			21 20 179:3 / /no-such/ro ro - ext4 /dev/mmcblk0p3 ro
-			22 20 179:2 / /no-such/too ro - ext4 /dev/mmcblk0p2 ro
+			20 1 0:40 / / rw - overlay overlay rw,lowerdir+=/here/ro,lowerdir+=/here/too
+			21 20 179:3 / /here/ro ro - ext4 /dev/mmcblk0p3 ro
+			22 20 179:2 / /here/too ro - ext4 /dev/mmcblk0p2 ro
 			`, err: ErrAmbiguous},
 		{name: "changes kept on the other slot's disk are no evidence", devices: emmc + card, mounts: `
-			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/no-such/ro:/no-such/ro/more,upperdir=/no-such/rw/up
-			21 20 179:3 / /no-such/ro ro - ext4 /dev/mmcblk0p3 ro
-			22 20 179:17 / /no-such/rw rw - ext4 /dev/mmcblk1p2 rw
+			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/here/ro:/here/ro/more,upperdir=/here/rw/up
+			21 20 179:3 / /here/ro ro - ext4 /dev/mmcblk0p3 ro
+			22 20 179:17 / /here/rw rw - ext4 /dev/mmcblk1p2 rw
 			`, want: "B"},
-		{name: "an overlay whose lower folder is not visible", devices: emmc, mounts: "20 1 0:40 / / rw - overlay overlay rw,lowerdir=/no-such/ro\n",
+		{name: "an overlay whose lower folder is not visible", devices: emmc, mounts: "20 1 0:40 / / rw - overlay overlay rw,lowerdir=/nowhere/ro\n",
 			a: "/dev/mmcblk0p2", b: "/dev/mmcblk0p3", err: ErrNotSlot},
 		{name: "overlay on a loop device on a mapping on a partition", devices: emmc + `
-			7:0 virtual/block/loop0 loop/backing_file=/no-such/host/root.squashfs
+			7:0 virtual/block/loop0 loop/backing_file=/here/host/root.squashfs
 			252:0 virtual/block/dm-0 name=mapper/verity slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p3
 			`, mounts: `
-			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/no-such/a\040b,upperdir=/no-such/rw
-			21 20 7:0 / /no-such/a\040b ro - squashfs /dev/loop0 ro
-			22 20 252:0 / /no-such/host ro - ext4 /dev/mapper/verity ro
+			20 1 0:40 / / rw - overlay overlay rw,lowerdir=/here/a\040b,upperdir=/here/rw
+			21 20 7:0 / /here/a\040b ro - squashfs /dev/loop0 ro
+			22 20 252:0 / /here/host ro - ext4 /dev/mapper/verity ro
 			`, cmdline: "root=/dev/mapper/verity", want: "B"},
 		{name: "dm-verity over data and hash partitions", devices: emmc + `
 			252:0 virtual/block/dm-0 slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p2,soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p4
@@ -334,7 +341,7 @@ func TestPartUUIDOfTwoDisks(t *testing.T) {
 func TestHoldsAndSameDisk(t *testing.T) {
 	m := machine(t, "", onP2+data+`
 		31 20 179:17 / /mnt/card rw - ext4 /dev/mmcblk1p2 rw
-		32 20 0:50 / /mnt/over rw - overlay overlay rw,lowerdir=/mnt/card,upperdir=/no-such/on-root/up
+		32 20 0:50 / /mnt/over rw - overlay overlay rw,lowerdir=/mnt/card,upperdir=/here/on-root/up
 		33 20 0:51 / /run rw - tmpfs tmpfs rw
 		34 20 179:2 /srv /mnt/bind rw - ext4 /dev/root rw
 		35 30 0:52 / /data/deep ro - tmpfs tmpfs rw

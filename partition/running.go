@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,54 +13,89 @@ import (
 // that names a file system instead of a device, such as UUID= or LABEL=, says
 // nothing: both slots may bear it).
 //
+// Where the layers of "/" cannot be seen, because an initramfs mounted them and
+// went away, the command line must name a slot, and the kernel must hold that
+// one in use and the other not.
+//
 // ErrNotSlot: "/" is on neither. ErrAmbiguous: the layers of "/" are on both,
 // or the command line names another device; the slot beneath "/" is then
 // returned as well if there is one, for a report and nothing else.
 func (h Host) Running(p Pair) (Slot, error) {
+	s, err := h.running(p)
+	if err != nil {
+		return s, fmt.Errorf("find the running slot: %w", err)
+	}
+	return s, nil
+}
+
+func (h Host) running(p Pair) (Slot, error) {
 	st, err := h.beneathRoot()
 	if err != nil {
-		return Slot{}, fmt.Errorf("find the running slot: %w", err)
-	}
-	onA, onB := st.holds(p.A), st.holds(p.B)
-	running := p.A
-	switch {
-	case onA && onB:
-		return Slot{}, fmt.Errorf("find the running slot: %w: / has layers on both", ErrAmbiguous)
-	case onB:
-		running = p.B
-	case !onA && st.hidden:
-		return Slot{}, fmt.Errorf("find the running slot: %w: what lies beneath / is not visible (an overlay whose lower folder is not mounted here)", ErrNotSlot)
-	case !onA:
-		return Slot{}, fmt.Errorf("find the running slot: %w", ErrNotSlot)
+		return Slot{}, err
 	}
 	line, err := os.ReadFile(h.proc("cmdline"))
 	if err != nil {
-		return running, fmt.Errorf("read kernel command line: %w: %w", ErrAmbiguous, err)
+		return Slot{}, fmt.Errorf("read kernel command line: %w: %w", ErrAmbiguous, err)
 	}
-	if arg, says := h.contradicts(string(line), p, running); says {
-		return running, fmt.Errorf("find the running slot: %w: / is on %v, but the kernel was started with %s", ErrAmbiguous, running, arg)
+	onA, onB := st.holds(p.A), st.holds(p.B)
+	switch {
+	case onA && onB:
+		return Slot{}, fmt.Errorf("%w: / has layers on both", ErrAmbiguous)
+	case onA:
+		return p.A, h.agrees(string(line), p, p.A)
+	case onB:
+		return p.B, h.agrees(string(line), p, p.B)
+	case st.hidden:
+		return h.unseen(string(line), p)
 	}
-	return running, nil
+	return Slot{}, ErrNotSlot
 }
 
-// contradicts returns the argument of the kernel command line that names
-// something else than the running slot.
-func (h Host) contradicts(line string, p Pair, running Slot) (arg string, says bool) {
+func (h Host) agrees(line string, p Pair, s Slot) error {
+	if _, against := h.testimony(line, p, s); against != "" {
+		return fmt.Errorf("%w: / is on %v, but the kernel was started with %s", ErrAmbiguous, s, against)
+	}
+	return nil
+}
+
+// unseen decides where no path leads to what lies beneath "/".
+func (h Host) unseen(line string, p Pair) (Slot, error) {
+	for _, s := range []Slot{p.A, p.B} {
+		named, against := h.testimony(line, p, s)
+		if named != "" && against == "" && s.inUse() && !p.Other(s).inUse() {
+			return s, nil
+		}
+	}
+	return Slot{}, fmt.Errorf("%w: what lies beneath / is not visible, and the kernel command line names no slot that is in use", ErrNotSlot)
+}
+
+func (s Slot) inUse() bool {
+	f, err := s.open(os.O_RDONLY)
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, ErrInUse)
+}
+
+// testimony returns the argument of the kernel command line that names s as
+// what is running, and the one that names something else.
+func (h Host) testimony(line string, p Pair, s Slot) (named, against string) {
 	args := bootArgs(line)
-	if v, ok := args["plimsoll.slot"]; ok && !p.named(v, running) {
-		return "plimsoll.slot=" + v, true
-	}
-	if v, ok := args["root"]; ok {
-		path, known := h.rootArg(v)
-		if !known {
-			return "", false
+	say := func(arg string, is bool) {
+		if is {
+			named = arg
+		} else {
+			against = arg
 		}
+	}
+	if v, ok := args["plimsoll.slot"]; ok {
+		say("plimsoll.slot="+v, p.named(v, s))
+	}
+	if path, ok := h.rootArg(args["root"]); ok {
 		st, err := h.beneathPath(path)
-		if err != nil || !st.holds(running) || st.holds(p.Other(running)) {
-			return "root=" + v, true
-		}
+		say("root="+args["root"], err == nil && st.holds(s) && !st.holds(p.Other(s)))
 	}
-	return "", false
+	return named, against
 }
 
 // named reports whether a boot script's word for a slot, its letter or its
@@ -124,13 +160,20 @@ func (h Host) rootArg(v string) (path string, known bool) {
 
 // Holds reports whether path is on the slot: on its file system, or on an
 // overlay or a loop device that is. Of a path that does not exist yet, what
-// exists of it counts.
+// exists of it counts. Where layers beneath path cannot be seen, it is on every
+// slot that somebody uses.
 func (h Host) Holds(s Slot, path string) (bool, error) {
 	st, err := h.beneathPath(path)
 	if err != nil {
 		return false, fmt.Errorf("look beneath %s: %w", path, err)
 	}
-	return st.holds(s), nil
+	if st.holds(s) || !st.hidden {
+		return st.holds(s), nil
+	}
+	if s.block {
+		return s.inUse(), nil
+	}
+	return h.loopOf(s.Path) != "", nil
 }
 
 // SameDisk reports whether path (a block device, or a file on its file system)

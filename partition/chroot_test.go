@@ -1,0 +1,99 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// insideEnv tells the test binary that it is the system being looked at: its
+// value is the folder to make the root of, the slots' devices, whether the lower
+// folder stays visible, and the kernel command line.
+const insideEnv = "PARTITION_TEST_INSIDE"
+
+func TestMain(m *testing.M) {
+	if v := os.Getenv(insideEnv); v != "" {
+		inside(strings.Split(v, " "))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// inside makes, in a mount namespace of its own, a root that is an overlay over
+// slot B, the way a read-only system is started, and prints what Running says.
+func inside(arg []string) {
+	root, a, b, visible, cmdline := arg[0], arg[1], arg[2], arg[3] == "visible", arg[4]
+	check := func(err error) {
+		if err != nil {
+			fmt.Println("inside:", err)
+			os.Exit(1)
+		}
+	}
+	mkdir := func(dirs ...string) {
+		for _, d := range dirs {
+			check(os.MkdirAll(d, 0o755))
+		}
+	}
+	check(syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
+	check(syscall.Mount("tmpfs", root, "tmpfs", 0, ""))
+	bind := func(to string) {
+		for _, d := range []string{"proc", "sys", "dev"} {
+			mkdir(filepath.Join(to, d))
+			check(syscall.Mount("/"+d, filepath.Join(to, d), "", syscall.MS_BIND|syscall.MS_REC, ""))
+		}
+	}
+	bind(root)
+	check(syscall.Chroot(root))
+	check(os.Chdir("/"))
+	mkdir("/ro", "/rw", "/new")
+	check(syscall.Mount(b, "/ro", "ext4", syscall.MS_RDONLY, ""))
+	check(syscall.Mount("tmpfs", "/rw", "tmpfs", 0, ""))
+	mkdir("/rw/up", "/rw/work")
+	check(syscall.Mount("overlay", "/new", "overlay", 0, "lowerdir=/ro,upperdir=/rw/up,workdir=/rw/work"))
+	bind("/new")
+	if visible {
+		mkdir("/new/ro")
+		check(syscall.Mount("/ro", "/new/ro", "", syscall.MS_BIND, ""))
+	}
+	check(os.WriteFile("/rw/cmdline", []byte(cmdline), 0o644))
+	check(syscall.Mount("/rw/cmdline", "/new/proc/cmdline", "", syscall.MS_BIND, ""))
+	check(syscall.Chroot("/new"))
+	check(os.Chdir("/"))
+	p, err := Host{}.Find(Spec{A: a, B: b, APart: 2, BPart: 3})
+	check(err)
+	s, err := Host{}.Running(p)
+	_, busy := p.B.Create(1000)
+	m, _ := Host{}.MountOf("/some/where")
+	onB, _ := Host{}.Holds(p.B, "/some/where")
+	onA, _ := Host{}.Holds(p.A, "/some/where")
+	fmt.Printf("%q %v %v %s %v %v", s.Name, errors.Is(err, ErrNotSlot), errors.Is(busy, ErrInUse), m.Type, onB, onA)
+}
+
+// A root that is a real overlay over a real slot.
+func TestRunningInOverlay(t *testing.T) {
+	p, _, _ := loopPair(t, make([]byte, 4*mib), make([]byte, 4*mib))
+	run(t, "mkfs.ext4", "-q", p.B.Path)
+	for args, want := range map[string]string{
+		"visible quiet":                 `"B" false true overlay true false`,
+		"visible root=" + p.B.Path:      `"B" false true overlay true false`,
+		"hidden quiet":                  `"" true true overlay true false`,
+		"hidden root=" + p.B.Path:       `"B" false true overlay true false`,
+		"hidden plimsoll.slot=B":        `"B" false true overlay true false`,
+		"hidden plimsoll.slot=A":        `"" true true overlay true false`, // A is not in use
+		"hidden root=" + p.A.Path:       `"" true true overlay true false`,
+		"hidden root=/dev/loop-control": `"" true true overlay true false`,
+	} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), insideEnv+"="+strings.Join([]string{t.TempDir(), p.A.Path, p.B.Path, args}, " "))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("lower folder %s: got %s, %v; want %s", args, out, err, want)
+		}
+	}
+}
