@@ -1,0 +1,69 @@
+# Everything that people and CI do with this project is a target here.
+#   make demo     a story of one device, in a minute, without root
+#   make test     every kind of test, in under 25 minutes on two cores
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(PATH):/usr/sbin:/sbin
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+FLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X main.Version=$(VERSION)'
+
+# What the demo and the tests run beside Go, as command:package.
+DEMO := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
+TEST := $(DEMO) mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
+	sfdisk:fdisk busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
+
+.PHONY: build demo test check bench fuzz soak release clean need-demo need-test
+
+build: ## the command, in build/
+	go build $(FLAGS) -o build/plimsoll ./cmd/plimsoll
+
+demo: need-demo build ## a device made of files: install, commit, refuse, roll back
+	docs/demo.sh build/plimsoll
+
+test: need-test check ## every kind of test; long counts as a seeded sample
+	go test -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -short -timeout 20m ./artifact ./signing ./bootloader ./partition
+	docs/demo.sh build/plimsoll > build/demo.txt
+
+check: build ## formatting, vet, staticcheck, arrows between packages
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	for arch in arm arm64 riscv64; do GOARCH=$$arch go vet ./... ; done
+	go test -run 'TestArrows' ./cmd/plimsoll
+
+soak: need-test build ## the full counts that make test samples (an hour or so)
+	PLIMSOLL_SOAK=1 go test -timeout 4h -count=1 ./...
+
+FUZZTIME ?= 60s
+fuzz: ## every fuzz target for FUZZTIME each
+	for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+bench: build ## memory and time of each verb on one image: IMAGE=rootfs.ext4
+	@[ -n "$(IMAGE)" ] || { echo "make bench IMAGE=rootfs.ext4: an ext4 image to measure with is needed" >&2; exit 1; }
+	docs/bench.sh build/plimsoll "$(IMAGE)"
+
+release: ## not yet: binaries and packages
+	@echo "make release cannot make packages yet; make build makes the command" >&2; exit 1
+
+clean:
+	rm -rf build
+
+# Commands that are missing are installed when root, and named when not.
+define need
+	@missing=(); for pair in $(1); do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$${missing[@]}" >/dev/null; \
+	  else echo "missing Debian packages; as root: apt-get install $${missing[*]}" >&2; exit 1; fi; \
+	fi
+endef
+need-demo:
+	$(call need,$(DEMO))
+need-test:
+	$(call need,$(TEST))
