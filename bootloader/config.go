@@ -39,8 +39,10 @@ func (l Location) flash() bool {
 //
 //	DEVICE OFFSET SIZE [SECTOR-SIZE [SECTORS [DISABLE-LOCK]]]
 //
-// numbers in C's notation, comments after "#". A UBI volume may leave out the
-// numbers in libubootenv; such an environment is ErrUnsupported here.
+// with comments after "#". The offset is in C's notation and may be negative,
+// which counts from the end of the device; all other numbers are hexadecimal,
+// with or without "0x". A UBI volume may leave out the numbers in libubootenv;
+// such an environment is ErrUnsupported here.
 func ReadConfig(path string) ([]Location, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -96,7 +98,11 @@ func parseLocation(fields []string) (Location, error) {
 		if i+1 >= len(fields) {
 			break
 		}
-		v, err := strconv.ParseInt(fields[i+1], 0, 64)
+		parse := hexadecimal
+		if i == 0 {
+			parse = anyBase
+		}
+		v, err := parse(fields[i+1])
 		if err != nil {
 			return l, fmt.Errorf("%s: %w", l.Path, err)
 		}
@@ -104,10 +110,24 @@ func parseLocation(fields []string) (Location, error) {
 	}
 	l.NoLock = lock != 0
 	if l.Size < minSize || l.Size > maxSize {
-		return l, fmt.Errorf("%s: size %d, want %d to %d", l.Path, l.Size, minSize, maxSize)
-	}
-	if l.SectorSize < 0 || l.Sectors < 0 {
-		return l, fmt.Errorf("%s: negative sectors", l.Path)
+		return l, fmt.Errorf("%s: size %#x, want %#x to %#x", l.Path, l.Size, minSize, maxSize)
 	}
 	return l, nil
+}
+
+// anyBase reads an offset as C's %lli does: Go's prefixes and underscores are
+// not among its bases.
+func anyBase(s string) (int64, error) {
+	digits := strings.ToLower(s)
+	if strings.ContainsAny(digits, "_o") || strings.Contains(digits, "0b") && !strings.Contains(digits, "0x") {
+		return 0, fmt.Errorf("%q is not a number", s)
+	}
+	return strconv.ParseInt(s, 0, 64)
+}
+
+// hexadecimal reads a number as C's %zx does, which is how libubootenv and
+// U-Boot's own tools read a size: 4000 is 0x4000.
+func hexadecimal(s string) (int64, error) {
+	v, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(s), "0x"), 16, 63)
+	return int64(v), err
 }

@@ -30,7 +30,7 @@ var (
 
 // A State is what the environment says of slots and trials.
 type State struct {
-	Part    int    // partition number of the slot that boots; 0 if it is no number
+	Part    int    // partition number of the slot that boots; 0 if it is not set
 	Trial   bool   // that slot is on trial
 	Count   int    // boots since the trial began
 	Limit   int    // count that U-Boot allows; 0: it has none, and never falls back
@@ -43,18 +43,31 @@ type State struct {
 }
 
 // State returns what the current copy says. ErrNoCopy if none is valid; the
-// number of copies is right all the same.
+// number of copies is right all the same. A boot partition or a trial flag that
+// is not a number is an error: nobody can tell what U-Boot's scripts make of it.
 func (u *UBoot) State() (State, error) {
-	s, err := u.snapshot()
+	s, err := u.look()
+	if err == nil {
+		err = s.env.sane()
+	}
 	st := s.env.state()
 	st.Copies, st.Valid = len(u.copies), s.valid
 	return st, err
 }
 
+func (e Env) sane() error {
+	for _, name := range []string{varPart, varTrial} {
+		if _, err := strconv.ParseUint(e[name], 10, 31); e[name] != "" && err != nil {
+			return fmt.Errorf("boot environment: %s is %q, which is not a number", name, e[name])
+		}
+	}
+	return nil
+}
+
 func (e Env) state() State {
 	return State{
 		Part:    number(e[varPart]),
-		Trial:   e[varTrial] == "1",
+		Trial:   number(e[varTrial]) != 0, // U-Boot counts for any number but 0
 		Count:   number(e[varCount]),
 		Limit:   number(e[varLimit]),
 		ID:      e[varID],
@@ -77,37 +90,55 @@ func number(s string) int {
 type Trial struct {
 	Part  int    // partition number of the slot to boot
 	ID    string // whose trial it is
-	Limit int    // boots that it may take
+	Limit int    // boots that it may take; 0: what the environment says already
 }
 
 // Try arms a slot: from the next boot on it is on trial. It is one write: on
 // nil it is in force and on the medium. It is refused with ErrPending,
 // ErrCannotSave, ErrSingleCopy, ErrNoLimit or ErrNoCopy, and then nothing was
-// written.
+// written. With CounterRegister the limit and the count are left alone.
 func (u *UBoot) Try(t Trial) error {
 	return u.Update(func(e Env) error {
 		if err := u.check(e); err != nil {
 			return err
 		}
-		e.set(t.Part)
-		e[varTrial], e[varID] = "1", t.ID
-		if u.options.Counter != CounterRegister {
-			e[varCount], e[varLimit] = "0", strconv.Itoa(t.Limit)
+		if err := e.set(t.Part); err != nil {
+			return err
 		}
-		return nil
+		e[varTrial], e[varID] = "1", t.ID
+		if u.options.Counter == CounterRegister {
+			return nil
+		}
+		e[varCount] = "0"
+		if t.Limit != 0 {
+			e[varLimit] = strconv.Itoa(t.Limit)
+		}
+		return e.limited()
 	})
 }
 
-// Check tells why Try would be refused, and writes nothing.
+// Check tells why Try would be refused, and writes nothing. Beyond the refusals
+// of Try it knows of copies that the kernel would not let us write.
 func (u *UBoot) Check() error {
 	e, err := u.Env()
 	if err != nil {
 		return err
 	}
-	return u.check(e)
+	if err := u.check(e); err != nil {
+		return err
+	}
+	for _, c := range u.copies {
+		if err := c.writable(); err != nil {
+			return fmt.Errorf("boot environment: %w", err)
+		}
+	}
+	return nil
 }
 
 func (u *UBoot) check(e Env) error {
+	if err := e.sane(); err != nil {
+		return err
+	}
 	s := e.state()
 	switch {
 	case s.Trial:
@@ -116,7 +147,15 @@ func (u *UBoot) check(e Env) error {
 		return fmt.Errorf("%w (%s is %q)", ErrCannotSave, varCanary, e[varCanary])
 	case !u.redundant() && !u.options.SingleCopy:
 		return ErrSingleCopy
-	case s.Limit == 0 && u.native():
+	case u.native():
+		return e.limited()
+	}
+	return nil
+}
+
+// limited refuses an environment in which a trial would never end.
+func (e Env) limited() error {
+	if e.state().Limit == 0 {
 		return fmt.Errorf("%w (%s is %q)", ErrNoLimit, varLimit, e[varLimit])
 	}
 	return nil
@@ -131,21 +170,17 @@ func (u *UBoot) native() bool {
 // lower it. It is one write, and one that changes nothing is left out.
 func (u *UBoot) Commit(part int, floor string) error {
 	return u.Update(func(e Env) error {
-		e.boot(part)
 		if floor != "" {
 			e[varFloor] = floor
 		}
-		return nil
+		return e.boot(part)
 	})
 }
 
 // Rollback ends a trial, or an arm, the other way: part boots from now on. It
 // is one write, and one that changes nothing is left out.
 func (u *UBoot) Rollback(part int) error {
-	return u.Update(func(e Env) error {
-		e.boot(part)
-		return nil
-	})
+	return u.Update(func(e Env) error { return e.boot(part) })
 }
 
 // Forget clears the id of a trial that ended. Nothing else changes.
@@ -157,13 +192,17 @@ func (u *UBoot) Forget() error {
 }
 
 // boot makes part the slot that boots, on no trial.
-func (e Env) boot(part int) {
-	e.set(part)
+func (e Env) boot(part int) error {
 	e[varTrial] = "0"
 	delete(e, varID)
+	return e.set(part)
 }
 
 // set names the slot that boots, in both of the forms that U-Boot's scripts use.
-func (e Env) set(part int) {
+func (e Env) set(part int) error {
+	if part < 1 {
+		return fmt.Errorf("boot partition %d: there is no such partition", part)
+	}
 	e[varPart], e[varPartHex] = strconv.Itoa(part), strconv.FormatInt(int64(part), 16)
+	return nil
 }

@@ -55,7 +55,11 @@ func ParseEnv(b []byte, redundant bool) (e Env, flags byte, err error) {
 		if !ended {
 			return nil, 0, errors.New("environment: the last variable has no end")
 		}
-		if name, value, ok := strings.Cut(string(entry), "="); ok && name != "" && value != "" {
+		name, value, _ := strings.Cut(string(entry), "=")
+		switch {
+		case value == "":
+			delete(e, name) // as U-Boot: of a variable stored twice the last one counts
+		case name != "":
 			e[name] = value
 		}
 		data = rest
@@ -64,7 +68,8 @@ func ParseEnv(b []byte, redundant bool) (e Env, flags byte, err error) {
 }
 
 // Encode returns a copy of the environment of exactly size bytes: variables
-// sorted by name, the padding zero. ErrTooLarge if they do not fit.
+// sorted by name, the padding zero. An empty variable is left out. ErrTooLarge
+// if they do not fit.
 func (e Env) Encode(size int, redundant bool, flags byte) ([]byte, error) {
 	if size < minSize {
 		return nil, fmt.Errorf("environment of %d bytes: at least %d", size, minSize)

@@ -3,6 +3,7 @@ package bootloader
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -16,9 +17,14 @@ const defaultLock = "/var/lock/fw_printenv.lock"
 // lockWait is how long somebody else's work on the environment is waited for.
 const lockWait = 10 * time.Second
 
-// lock takes the lock until the returned file is closed.
+// lock takes the lock until the returned file is closed. A file that is there
+// already is opened without O_CREAT: in a sticky folder the kernel refuses that
+// to root, too, when the file is somebody else's (fs.protected_regular).
 func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the boot environment: %w", err)
 	}
@@ -27,8 +33,11 @@ func lock(path string) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(end) {
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, errors.Join(fmt.Errorf("lock the boot environment: %s: %w", path, err), f.Close())
+		}
+		if time.Now().After(end) {
+			return nil, errors.Join(fmt.Errorf("lock the boot environment: %s is held for more than %v: %w", path, lockWait, err), f.Close())
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,16 +22,23 @@ type storage struct {
 	Location
 	info   fs.FileInfo
 	sys    string // where sysfs is
+	raw    bool   // flash: read, and not written
 	larger bool   // NOR flash: of two flags the larger is current, without a wrap
 }
 
 // open resolves l and checks that it lies on what it names.
 func (l Location) open(sys string) (*storage, error) {
+	if l.Size < minSize || l.Size > maxSize {
+		return nil, fmt.Errorf("%s: size %#x, want %#x to %#x", l.Path, l.Size, minSize, maxSize)
+	}
 	path, err := filepath.EvalSymlinks(l.Path)
+	if err != nil && l.flash() { // also /dev/ubi0:NAME, which is not a file
+		return nil, fmt.Errorf("%s: %w: %w", l.Path, ErrUnsupported, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would wait
 	if err != nil {
 		return nil, err
 	}
@@ -48,10 +54,12 @@ func (s *storage) measure(f *os.File) (err error) {
 		return err
 	}
 	switch mode := s.info.Mode(); {
-	case mode.IsRegular(), mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
-	case s.flash() && mode&fs.ModeCharDevice != 0:
+	case mode.IsRegular():
+	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
+		s.raw = s.flash() // mtdblock0, ubiblock0_1
+	case mode&fs.ModeCharDevice != 0 && s.flash():
 		kind, err := os.ReadFile(filepath.Join(s.sys, "class/mtd", filepath.Base(s.Path), "type"))
-		s.larger = err == nil && strings.TrimSpace(string(kind)) == "nor"
+		s.raw, s.larger = true, err == nil && strings.TrimSpace(string(kind)) == "nor"
 		return nil // its size is not to be had by seeking
 	default:
 		return fmt.Errorf("%s: %w: neither a block device nor a plain file", s.Path, ErrUnsupported)
@@ -69,19 +77,7 @@ func (s *storage) measure(f *os.File) (err error) {
 	return nil
 }
 
-// overlaps reports whether two copies share a byte. They must not: the write
-// of one would destroy the other.
-func (s *storage) overlaps(o *storage) bool {
-	same := s.Path == o.Path || os.SameFile(s.info, o.info)
-	a, okA := s.info.Sys().(*syscall.Stat_t)
-	b, okB := o.info.Sys().(*syscall.Stat_t)
-	if okA && okB && s.info.Mode()&fs.ModeDevice != 0 && o.info.Mode()&fs.ModeDevice != 0 {
-		same = same || a.Rdev == b.Rdev
-	}
-	return same && s.Offset < o.Offset+o.Size && o.Offset < s.Offset+s.Size
-}
-
-// read returns all of the copy.
+// read returns all of the copy, as the medium has it.
 func (s *storage) read() (b []byte, err error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
@@ -91,7 +87,17 @@ func (s *storage) read() (b []byte, err error) {
 	return b, errors.Join(err, f.Close())
 }
 
+// readFrom drops what is clean from the page cache first, so that the read asks
+// the medium: after a failed write the two differ. The kernel keeps a page that
+// is named in part only, hence the rounding.
 func (s *storage) readFrom(f *os.File) ([]byte, error) {
+	if !s.raw {
+		page := int64(os.Getpagesize())
+		from, to := s.Offset/page*page, (s.Offset+s.Size+page-1)/page*page
+		if err := unix.Fadvise(int(f.Fd()), from, to-from, unix.FADV_DONTNEED); err != nil {
+			return nil, fmt.Errorf("read %v: %w", s.Location, err)
+		}
+	}
 	b := make([]byte, s.Size)
 	if _, err := f.ReadAt(b, s.Offset); err != nil {
 		return nil, fmt.Errorf("read %v: %w", s.Location, err)
@@ -102,7 +108,7 @@ func (s *storage) readFrom(f *os.File) ([]byte, error) {
 // write replaces the copy and proves, past the page cache, that the medium has
 // it. After an error the copy may hold anything.
 func (s *storage) write(b []byte) (err error) {
-	if s.flash() {
+	if s.raw {
 		return fmt.Errorf("%s: %w: raw flash is read and not written", s.Path, ErrUnsupported)
 	}
 	unlock, err := s.unprotect()
@@ -128,10 +134,6 @@ func (s *storage) writeTo(f *os.File, b []byte) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %v: %w", s.Location, err)
 	}
-	// What is clean is dropped from the cache, so that the read asks the medium.
-	if err := unix.Fadvise(int(f.Fd()), s.Offset, s.Size, unix.FADV_DONTNEED); err != nil {
-		return fmt.Errorf("read back %v: %w", s.Location, err)
-	}
 	have, err := s.readFrom(f)
 	if err != nil {
 		return err
@@ -140,25 +142,4 @@ func (s *storage) writeTo(f *os.File, b []byte) error {
 		return fmt.Errorf("read back %v: %w", s.Location, ErrReadBack)
 	}
 	return nil
-}
-
-// unprotect clears force_ro of an eMMC boot partition, where the kernel
-// refuses writes by default, and returns what sets it back.
-func (s *storage) unprotect() (protect func() error, err error) {
-	name := filepath.Base(s.Path)
-	path := filepath.Join(s.sys, "class/block", name, "force_ro")
-	if !strings.HasPrefix(name, "mmcblk") || !strings.Contains(name, "boot") {
-		return func() error { return nil }, nil
-	}
-	before, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(path, []byte("0"), 0); err != nil {
-		return nil, err
-	}
-	return func() error { return os.WriteFile(path, bytes.TrimSpace(before), 0) }, nil
 }

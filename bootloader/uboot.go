@@ -34,13 +34,19 @@ type UBoot struct {
 
 // OpenUBoot returns the environment that is kept at copies: one, or two for a
 // redundant environment. It reads nothing yet but the devices' sizes. Copies
-// that share a byte, also by another name, are refused.
+// that share a byte, or a sector of a block device, are refused, also by another
+// name: a link, a loop device, a partition and its disk.
 func OpenUBoot(o Options, copies ...Location) (*UBoot, error) {
 	if o.LockPath == "" {
 		o.LockPath = defaultLock
 	}
 	if o.Sys == "" {
 		o.Sys = "/sys"
+	}
+	switch o.Counter {
+	case "", CounterNative, CounterScript, CounterRegister:
+	default:
+		return nil, fmt.Errorf("boot environment: counter %q is not known", o.Counter)
 	}
 	if len(copies) < 1 || len(copies) > 2 {
 		return nil, fmt.Errorf("boot environment: %d copies, want 1 or 2", len(copies))
@@ -52,6 +58,9 @@ func OpenUBoot(o Options, copies ...Location) (*UBoot, error) {
 			return nil, fmt.Errorf("boot environment: %w", err)
 		}
 		u.copies = append(u.copies, s)
+	}
+	if a, b := u.copies[0].Size, u.copies[len(copies)-1].Size; a != b {
+		return nil, fmt.Errorf("boot environment: the copies have %#x and %#x bytes, and must have the same", a, b)
 	}
 	if u.redundant() && u.copies[0].overlaps(u.copies[1]) {
 		return nil, fmt.Errorf("boot environment: the copies %v and %v overlap", u.copies[0].Location, u.copies[1].Location)
@@ -94,17 +103,38 @@ func (u *UBoot) snapshot() (snapshot, error) {
 		}
 		env, flags, err := ParseEnv(raw, u.redundant())
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%v: %w", c.Location, err), u.otherGeometry(raw))
+			problems = append(problems, fmt.Errorf("%v: %w", c.Location, err))
+			if err := u.otherGeometry(raw); err != nil {
+				problems = append(problems, err)
+			}
 			continue
 		}
 		if s.valid++; s.valid == 1 || u.newer(s.flags, flags) {
 			s.current, s.env, s.flags, s.raw = i, env, flags, raw
 		}
 	}
-	if s.valid == 0 {
-		return s, fmt.Errorf("%w: %w", ErrNoCopy, errors.Join(problems...))
+	if s.valid > 0 {
+		return s, nil
 	}
-	return s, nil
+	err := ErrNoCopy
+	for _, p := range problems {
+		err = fmt.Errorf("%w; %w", err, p)
+	}
+	return s, err
+}
+
+// look is snapshot for those who do not hold the lock. Whoever writes meanwhile
+// may tear a copy under our eyes, so that bad news is checked with the lock.
+func (u *UBoot) look() (s snapshot, err error) {
+	if s, err = u.snapshot(); err == nil {
+		return s, nil
+	}
+	held, lockErr := lock(u.options.LockPath)
+	if lockErr != nil {
+		return s, errors.Join(err, lockErr)
+	}
+	s, err = u.snapshot()
+	return s, errors.Join(err, held.Close())
 }
 
 // newer applies the medium's rule: NOR flash marks the current copy instead of
@@ -116,6 +146,9 @@ func (u *UBoot) newer(a, b byte) bool {
 	return newer(a, b)
 }
 
+// errGeometry: the environment is not lost, the configuration of it is wrong.
+var errGeometry = errors.New("the bootloader keeps another kind of environment there")
+
 // otherGeometry recognises the commonest mistake: one copy configured of two,
 // or two of one.
 func (u *UBoot) otherGeometry(raw []byte) error {
@@ -123,27 +156,28 @@ func (u *UBoot) otherGeometry(raw []byte) error {
 		return nil
 	}
 	if u.redundant() {
-		return errors.New("the bootloader keeps a single copy there: fw_env.config has two")
+		return fmt.Errorf("%w: a single copy, and two are configured", errGeometry)
 	}
-	return errors.New("the bootloader keeps two copies: fw_env.config has one")
+	return fmt.Errorf("%w: two copies, and one is configured", errGeometry)
 }
 
 // Env returns the current variables.
 func (u *UBoot) Env() (Env, error) {
-	s, err := u.snapshot()
+	s, err := u.look()
 	return s.env, err
 }
 
 // Raw returns the current copy as it is on the medium: what Restore takes.
 func (u *UBoot) Raw() ([]byte, error) {
-	s, err := u.snapshot()
+	s, err := u.look()
 	return s.raw, err
 }
 
 // Update lets f change the variables, and writes all of them in one go: to the
 // copy that is not current, synced and read back. After a cut, or an error
 // other than ErrReadBack, the old variables are in force or, all of them, the
-// new ones. Where f returns an error or changes nothing, nothing is written.
+// new ones. Where f returns an error or changes nothing, nothing is written. A
+// single copy is written over only with Options.SingleCopy, else ErrSingleCopy.
 func (u *UBoot) Update(f func(Env) error) (err error) {
 	held, err := lock(u.options.LockPath)
 	if err != nil {
@@ -161,6 +195,7 @@ func (u *UBoot) update(f func(Env) error) error {
 	if err := f(env); err != nil {
 		return err
 	}
+	maps.DeleteFunc(env, func(_, value string) bool { return value == "" })
 	if maps.Equal(env, s.env) {
 		return nil
 	}
@@ -192,8 +227,10 @@ func (u *UBoot) inForce(written int, b []byte) error {
 
 // Restore writes both copies from raw, a copy that Raw returned earlier, with
 // the slot part as the one that boots and no trial. It is for an environment
-// that is lost: where a copy is valid it is refused. The copies are written
-// one after the other, so that a cut leaves one of them.
+// that is lost: where a copy is valid, or would be if fw_env.config were right,
+// it is refused, and so is a backup of another size. The copies are written one
+// after the other, so that a cut leaves one of them, and the second also when
+// the first cannot be: after an error one of them may be in force.
 func (u *UBoot) Restore(raw []byte, part int) (err error) {
 	held, err := lock(u.options.LockPath)
 	if err != nil {
@@ -206,22 +243,26 @@ func (u *UBoot) restore(raw []byte, part int) error {
 	switch _, err := u.snapshot(); {
 	case err == nil:
 		return errors.New("restore the boot environment: a copy is valid, nothing is lost")
-	case !errors.Is(err, ErrNoCopy):
-		return err
+	case errors.Is(err, errGeometry):
+		return fmt.Errorf("restore the boot environment: nothing is lost: %w", err)
+	}
+	if int64(len(raw)) != u.copies[0].Size {
+		return fmt.Errorf("restore the boot environment: the backup has %#x bytes, and the environment %#x", len(raw), u.copies[0].Size)
 	}
 	env, flags, err := ParseEnv(raw, u.redundant())
 	if err != nil {
-		return fmt.Errorf("backup of the boot environment: %w", err)
+		return fmt.Errorf("restore the boot environment: the backup: %w", err)
 	}
-	env.boot(part)
+	if err := env.boot(part); err != nil {
+		return err
+	}
+	var problems []error
 	for i, c := range u.copies {
-		b, err := env.Encode(int(c.Size), u.redundant(), flags+1-byte(i))
+		b, err := env.Encode(len(raw), u.redundant(), flags+1-byte(i))
 		if err != nil {
 			return err
 		}
-		if err := c.write(b); err != nil {
-			return err
-		}
+		problems = append(problems, c.write(b))
 	}
-	return nil
+	return errors.Join(problems...)
 }
