@@ -12,8 +12,8 @@ import (
 )
 
 // insideEnv tells the test binary that it is the system being looked at: its
-// value is the folder to make the root of, the slots' devices, whether the lower
-// folder stays visible, and the kernel command line.
+// value is the folder to make the root of, the slots' devices, the device beneath the
+// overlay, whether that stays visible, and the kernel command line.
 const insideEnv = "PARTITION_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
@@ -25,9 +25,9 @@ func TestMain(m *testing.M) {
 }
 
 // inside makes, in a mount namespace of its own, a root that is an overlay over
-// slot B, the way a read-only system is started, and prints what Running says.
+// a device, the way a read-only system is started, and prints what Running says.
 func inside(arg []string) {
-	root, a, b, visible, cmdline := arg[0], arg[1], arg[2], arg[3] == "visible", arg[4]
+	root, a, b, base, visible, cmdline := arg[0], arg[1], arg[2], arg[3], arg[4] == "visible", arg[5]
 	check := func(err error) {
 		if err != nil {
 			fmt.Println("inside:", err)
@@ -51,7 +51,7 @@ func inside(arg []string) {
 	check(syscall.Chroot(root))
 	check(os.Chdir("/"))
 	mkdir("/ro", "/rw", "/new")
-	check(syscall.Mount(b, "/ro", "ext4", syscall.MS_RDONLY, ""))
+	check(syscall.Mount(base, "/ro", "ext4", syscall.MS_RDONLY, ""))
 	check(syscall.Mount("tmpfs", "/rw", "tmpfs", 0, ""))
 	mkdir("/rw/up", "/rw/work")
 	check(syscall.Mount("overlay", "/new", "overlay", 0, "lowerdir=/ro,upperdir=/rw/up,workdir=/rw/work"))
@@ -67,7 +67,10 @@ func inside(arg []string) {
 	p, err := Host{}.Find(Spec{A: a, B: b, APart: 2, BPart: 3})
 	check(err)
 	s, err := Host{}.Running(p)
-	_, busy := p.B.Create(1000)
+	w, busy := p.B.Create(1000)
+	if busy == nil {
+		w.Abort()
+	}
 	m, _ := Host{}.MountOf("/some/where")
 	onB, _ := Host{}.Holds(p.B, "/some/where")
 	onA, _ := Host{}.Holds(p.A, "/some/where")
@@ -78,22 +81,26 @@ func inside(arg []string) {
 func TestRunningInOverlay(t *testing.T) {
 	p, _, _ := loopPair(t, make([]byte, 4*mib), make([]byte, 4*mib))
 	run(t, "mkfs.ext4", "-q", p.B.Path)
+	third := loop(t, file(t, "c.img", make([]byte, 4*mib)))
+	run(t, "mkfs.ext4", "-q", third)
 	for args, want := range map[string]string{
-		"visible quiet":                 `"B" false true overlay true false`,
-		"visible root=" + p.B.Path:      `"B" false true overlay true false`,
-		"hidden quiet":                  `"" true true overlay true false`,
-		"hidden root=" + p.B.Path:       `"B" false true overlay true false`,
-		"hidden plimsoll.slot=B":        `"B" false true overlay true false`,
-		"hidden plimsoll.slot=A":        `"" true true overlay true false`, // A is not in use
-		"hidden root=" + p.A.Path:       `"" true true overlay true false`,
-		"hidden root=/dev/loop-control": `"" true true overlay true false`,
+		p.B.Path + " visible quiet":                 `"B" false true overlay true false`,
+		p.B.Path + " visible root=" + p.B.Path:      `"B" false true overlay true false`,
+		p.B.Path + " hidden quiet":                  `"" true true overlay true false`,
+		p.B.Path + " hidden root=" + p.B.Path:       `"B" false true overlay true false`,
+		p.B.Path + " hidden plimsoll.slot=B":        `"B" false true overlay true false`,
+		p.B.Path + " hidden plimsoll.slot=A":        `"" true true overlay true false`, // A is not in use
+		p.B.Path + " hidden root=" + p.A.Path:       `"" true true overlay true false`,
+		third + " hidden root=" + p.A.Path:          `"" true false overlay false false`,
+		third + " visible root=" + p.A.Path:         `"" true false overlay false false`,
+		p.B.Path + " hidden root=/dev/loop-control": `"" true true overlay true false`,
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), insideEnv+"="+strings.Join([]string{t.TempDir(), p.A.Path, p.B.Path, args}, " "))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		out, err := cmd.CombinedOutput()
 		if err != nil || string(out) != want {
-			t.Errorf("lower folder %s: got %s, %v; want %s", args, out, err, want)
+			t.Errorf("over %s: got %s, %v; want %s", args, out, err, want)
 		}
 	}
 }

@@ -183,6 +183,9 @@ func TestRunning(t *testing.T) {
 		{name: "dm-verity over data and hash partitions", devices: emmc + `
 			252:0 virtual/block/dm-0 slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p2,soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p4
 			`, mounts: "20 1 252:0 / / ro - ext4 /dev/dm-0 ro\n", cmdline: "root=/dev/dm-0", want: "A"},
+		{name: "root= is above both slots", devices: emmc + `
+			252:0 virtual/block/dm-0 slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p2,soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p3
+			`, mounts: onP3, cmdline: "root=/dev/dm-0", want: "B", err: ErrAmbiguous},
 		{name: "a slot that is a mapping", devices: emmc + `
 			252:0 virtual/block/dm-0 name=mapper/a1 slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p4
 			252:1 virtual/block/dm-1 name=mapper/b2 slaves=soc/mmc_host/mmc0/mmc0:0001/block/mmcblk0/mmcblk0p4
