@@ -95,12 +95,30 @@ func TestRunningInOverlay(t *testing.T) {
 		third + " visible root=" + p.A.Path:         `"" true false overlay false false`,
 		p.B.Path + " hidden root=/dev/loop-control": `"" true true overlay true false`,
 	} {
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), insideEnv+"="+strings.Join([]string{t.TempDir(), p.A.Path, p.B.Path, args}, " "))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-		out, err := cmd.CombinedOutput()
-		if err != nil || string(out) != want {
-			t.Errorf("over %s: got %s, %v; want %s", args, out, err, want)
+		if got := lookInside(t, p, args); got != want {
+			t.Errorf("over %s: got %s, want %s", args, got, want)
 		}
 	}
+
+	// Both in use: the kernel cannot tell which of them is running.
+	run(t, "mkfs.ext4", "-q", p.A.Path)
+	dir := t.TempDir()
+	run(t, "mount", p.A.Path, dir)
+	defer run(t, "umount", dir)
+	args, want := p.B.Path+" hidden root="+p.B.Path, `"" true true overlay true true`
+	if got := lookInside(t, p, args); got != want {
+		t.Errorf("both mounted, over %s: got %s, want %s", args, got, want)
+	}
+}
+
+func lookInside(t *testing.T, p Pair, args string) string {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), insideEnv+"="+strings.Join([]string{t.TempDir(), p.A.Path, p.B.Path, args}, " "))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("inside %s: %v", args, err)
+	}
+	return string(out)
 }
