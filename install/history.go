@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,9 @@ import (
 
 // maxHistory bounds history.jsonl. At the bound the older half is dropped.
 const maxHistory = 256 << 10
+
+// maxDetail bounds what an error may add to a line of the history.
+const maxDetail = 1 << 10
 
 // An Event is a line of history.jsonl. The clock of a device may be wrong, so
 // that Seq, and not Time, is the order.
@@ -45,9 +47,9 @@ func History(dir string) ([]Event, error) {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	var events []Event
-	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+	for line := range bytes.Lines(b) {
 		var e Event
-		if json.Unmarshal(sc.Bytes(), &e) == nil && e.Event != "" {
+		if json.Unmarshal(line, &e) == nil && e.Event != "" {
 			events = append(events, e)
 		}
 	}
@@ -57,6 +59,7 @@ func History(dir string) ([]Event, error) {
 // note appends an event. The history informs and never decides: where it
 // cannot be written the update goes on, and the caller is told.
 func (d *Device) note(e Event) {
+	e.Detail = e.Detail[:min(len(e.Detail), maxDetail)]
 	if err := appendEvent(d.StateDir, e, d.bootID()); err != nil {
 		d.report(Progress{Note: fmt.Sprintf("history: %v", err)})
 	}

@@ -172,7 +172,7 @@ func loadState(dir string) (*State, error) {
 	if len(b) > maxState {
 		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d", path, errUnreadable, len(b), maxState)
 	}
-	s := newState()
+	s := &State{}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", path, errUnreadable, err)
 	}
