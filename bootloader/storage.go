@@ -127,6 +127,20 @@ func (s *storage) writeAndCompare(b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
+// spoil makes the copy's checksum wrong.
+func (s *storage) spoil() error {
+	b, err := s.read()
+	if err != nil {
+		return err
+	}
+	for i := range headerSingle {
+		b[i] = ^b[i]
+	}
+	head := *s
+	head.Size = headerSingle
+	return head.write(b[:headerSingle])
+}
+
 func (s *storage) writeTo(f *os.File, b []byte) error {
 	if _, err := f.WriteAt(b, s.Offset); err != nil {
 		return fmt.Errorf("write %v: %w", s.Location, err)

@@ -174,10 +174,12 @@ func (u *UBoot) Raw() ([]byte, error) {
 }
 
 // Update lets f change the variables, and writes all of them in one go: to the
-// copy that is not current, synced and read back. After a cut, or an error
-// other than ErrReadBack, the old variables are in force or, all of them, the
-// new ones. Where f returns an error or changes nothing, nothing is written. A
-// single copy is written over only with Options.SingleCopy, else ErrSingleCopy.
+// copy that is not current, synced and read back. After a cut the old variables
+// are in force or, all of them, the new ones. After an error the old ones are,
+// as long as the medium can be written and read at all: a copy that became whole
+// in spite of the error is withdrawn. Where f returns an error or changes
+// nothing, nothing is written. A single copy is written over only with
+// Options.SingleCopy, else ErrSingleCopy; an error may then lose it.
 func (u *UBoot) Update(f func(Env) error) (err error) {
 	held, err := lock(u.options.LockPath)
 	if err != nil {
@@ -207,10 +209,22 @@ func (u *UBoot) update(f func(Env) error) error {
 	if err != nil {
 		return err
 	}
-	if err := u.copies[stale].write(b); err != nil {
+	if err = u.copies[stale].write(b); err == nil {
+		err = u.inForce(stale, b)
+	}
+	if err != nil && u.redundant() {
+		return errors.Join(err, u.withdraw(stale))
+	}
+	return err
+}
+
+// withdraw takes back a write that failed and is in force all the same: a full
+// medium that lacks nothing but padding, a sync that failed too late.
+func (u *UBoot) withdraw(written int) error {
+	if s, err := u.snapshot(); err != nil || s.current != written {
 		return err
 	}
-	return u.inForce(stale, b)
+	return u.copies[written].spoil()
 }
 
 // inForce makes sure that U-Boot will take the copy that was written.
