@@ -103,6 +103,9 @@ func (a *app) runWriteRootfs(ctx context.Context, o writeOptions) error {
 		opts.TempDir = filepath.Dir(o.output)
 	}
 	err = a.create(o.output, 0o644, func(w io.Writer) error { return a.writeArtifact(ctx, w, h, opts, o) })
+	if errors.Is(err, artifact.ErrFormat) || errors.Is(err, artifact.ErrLimit) {
+		return fmt.Errorf("write %s: %v", o.output, err) // what was asked for is wrong; no artifact is refused
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.output, err)
 	}
