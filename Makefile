@@ -13,8 +13,9 @@ FLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X main.Version=$(VERSION)'
 DEMO := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 TEST := $(DEMO) mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	sfdisk:fdisk busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
+BENCH := $(DEMO) mmdebstrap:mmdebstrap time:time
 
-.PHONY: build demo test check bench fuzz soak release clean need-demo need-test
+.PHONY: build demo test check bench fuzz soak release clean need-demo need-test need-bench
 
 build: ## the command, in build/
 	go build $(FLAGS) -o build/plimsoll ./cmd/plimsoll
@@ -45,8 +46,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 	  done; \
 	done
 
-bench: build ## memory and time of each verb on one image: IMAGE=rootfs.ext4
-	@[ -n "$(IMAGE)" ] || { echo "make bench IMAGE=rootfs.ext4: an ext4 image to measure with is needed" >&2; exit 1; }
+IMAGE ?= build/debian.ext4
+bench: need-bench build ## memory and time of each verb, on a real Debian image or on IMAGE
+	docs/debian-image.sh "$(IMAGE)"
 	docs/bench.sh build/plimsoll "$(IMAGE)"
 
 release: ## not yet: binaries and packages
@@ -67,3 +69,5 @@ need-demo:
 	$(call need,$(DEMO))
 need-test:
 	$(call need,$(TEST))
+need-bench:
+	$(call need,$(BENCH))
