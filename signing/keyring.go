@@ -59,8 +59,9 @@ func (r *Keyring) Signer(manifest, sig []byte) (PublicKey, error) {
 }
 
 // LoadKeyring reads the keys of all files that the patterns name, and every
-// key in each of them. The last element of a pattern may have the wildcards of
-// filepath.Match; like a shell's, they do not match a leading dot.
+// key in each of them. A pattern is the path of a file, or one whose last
+// element has the wildcards of filepath.Match; like a shell's, they do not match
+// a leading dot.
 //
 // A file that cannot be read, or holds anything but public keys, is an error,
 // and so is a pattern without wildcards whose file is missing. Wildcards that
@@ -92,12 +93,12 @@ const wildcards = `*?[\`
 // expand does the work of filepath.Glob, which takes a folder that it cannot
 // read for an empty one.
 func expand(pattern string) ([]string, error) {
+	if _, err := os.Lstat(pattern); err == nil || !strings.ContainsAny(pattern, wildcards) {
+		return []string{pattern}, nil // a name that exists may have brackets
+	}
 	dir, name := filepath.Split(pattern)
 	if strings.ContainsAny(dir, wildcards) {
 		return nil, errors.New("wildcards are for the last element of a path only")
-	}
-	if !strings.ContainsAny(name, wildcards) {
-		return []string{pattern}, nil
 	}
 	if _, err := filepath.Match(name, ""); err != nil {
 		return nil, err

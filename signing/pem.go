@@ -43,12 +43,15 @@ func blocks(text []byte) ([]*pem.Block, error) {
 		}
 		all = append(all, b)
 	}
-	begun := bytes.Count(text, []byte("-----BEGIN "))
+	// Either line may be the damaged one.
+	marks := max(bytes.Count(text, []byte("-----BEGIN ")), bytes.Count(text, []byte("-----END ")))
 	switch {
-	case begun == 0:
+	case marks != len(all):
+		return nil, fmt.Errorf("damaged PEM file: %d of %d blocks can be decoded", len(all), marks)
+	case marks == 0 && holds(&pem.Block{Bytes: text}) != "":
+		return nil, errors.New("DER, not PEM; convert it with: openssl pkey -inform DER -in FILE, and -pubin for a public key")
+	case marks == 0:
 		return nil, errors.New("not a PEM file")
-	case begun != len(all):
-		return nil, fmt.Errorf("damaged PEM file: %d of %d blocks can be decoded", len(all), begun)
 	}
 	return all, nil
 }
@@ -60,6 +63,7 @@ const (
 	isPublic      = "a public key, and the private one is needed"
 	isPKCS1       = "a PKCS#1 public key; convert it with: openssl rsa -RSAPublicKey_in -in FILE -pubout"
 	isCertificate = "a certificate; extract its public key with: openssl x509 -in FILE -pubkey -noout"
+	isOpenSSH     = "an OpenSSH private key; convert it with: ssh-keygen -p -m PEM -f FILE"
 	isParameters  = "curve parameters without a key"
 )
 
@@ -68,6 +72,9 @@ const (
 func holds(b *pem.Block) string {
 	if b.Headers["DEK-Info"] != "" || isEncryptedPKCS8(b.Bytes) {
 		return isEncrypted
+	}
+	if bytes.HasPrefix(b.Bytes, []byte("openssh-key-v1\x00")) {
+		return isOpenSSH
 	}
 	if _, err := parsePrivateDER(b.Bytes); err == nil {
 		return isPrivate
