@@ -270,3 +270,17 @@ func writeFile(t testing.TB, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+// hasEnv complains unless the environment has each variable with its value; "" is absent.
+func (b bench) hasEnv(t testing.TB, pairs ...string) {
+	t.Helper()
+	e, err := b.readEnv()
+	if err != nil {
+		t.Error(err)
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if e[pairs[i]] != pairs[i+1] {
+			t.Errorf("%s is %q, want %q", pairs[i], e[pairs[i]], pairs[i+1])
+		}
+	}
+}
