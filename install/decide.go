@@ -111,6 +111,8 @@ type Decision struct {
 // known to produce is reported and left alone (row Z).
 func Decide(s Situation) Decision {
 	switch {
+	case s.Running == "" && s.EnvLost:
+		return Decision{Row: "A7", Is: "both copies of the boot environment are damaged, and the running system is on neither slot", Do: Attention}
 	case s.Running == "":
 		return Decision{Row: "D10", Is: "the running system is on neither slot: a rescue system or the wrong medium", Do: Attention}
 	case s.Phase == phaseMissing:

@@ -79,13 +79,9 @@ func (d *Device) bootID() string {
 }
 
 // running returns the name of the slot beneath /, or "" for neither.
-func (d *Device) running(boot bootloader.State) (string, error) {
+func (d *Device) running(boot bootloader.State, envLost bool, t *Trial) (string, error) {
 	if d.Bench {
-		s, ok := d.Slots.ByPart(boot.Part)
-		if !ok {
-			return "", nil
-		}
-		return s.Name, nil
+		return d.benchRunning(boot, envLost, t), nil
 	}
 	s, err := d.Host.Running(d.Slots)
 	if errors.Is(err, partition.ErrNotSlot) {
@@ -95,6 +91,23 @@ func (d *Device) running(boot bootloader.State) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrAttention, err)
 	}
 	return s.Name, nil
+}
+
+// benchRunning believes the environment and, where that is lost, the record:
+// what the environment named before.
+func (d *Device) benchRunning(boot bootloader.State, envLost bool, t *Trial) string {
+	s, ok := d.Slots.ByPart(boot.Part)
+	switch {
+	case ok:
+		return s.Name
+	case !envLost || t == nil:
+		return ""
+	}
+	switch t.Phase {
+	case PhaseArmed, PhaseAlive, PhaseCommitting, PhaseCommitted:
+		return t.Target
+	}
+	return t.Source
 }
 
 // slot returns a slot by its name.

@@ -37,7 +37,7 @@ func (s *State) failedBefore(manifest artifact.Sum, o Options) error {
 			continue
 		}
 		if f.Class == ClassBad || o.Unattended && f.Count >= maxDisturbed {
-			return fmt.Errorf("%w: %d times, last in row %s", ErrFailedBefore, f.Count, f.Reason)
+			return fmt.Errorf("%w: %d times, last: %s", ErrFailedBefore, f.Count, f.Reason)
 		}
 	}
 	return nil

@@ -86,7 +86,7 @@ func (s *session) look() (err error) {
 	if err != nil && !s.envLost {
 		return fmt.Errorf("%w: %w", ErrAttention, err)
 	}
-	s.run, err = s.running(s.env)
+	s.run, err = s.running(s.env, s.envLost, s.state.Trial)
 	return err
 }
 

@@ -43,7 +43,7 @@ func (d *Device) Status() (Report, error) {
 func (r Report) Err() error {
 	switch {
 	case r.Do == Attention && r.Problem != nil:
-		return fmt.Errorf("%w: %s: %w", ErrAttention, r.Is, r.Problem)
+		return fmt.Errorf("%w: %w", ErrAttention, r.Problem)
 	case r.Do == Attention:
 		return fmt.Errorf("%w: %s", ErrAttention, r.Is)
 	}

@@ -102,7 +102,7 @@ func (s *session) atRest(d Decision) error {
 func (s *session) attention(d Decision) error {
 	switch {
 	case s.missing != nil:
-		return fmt.Errorf("%w: %s: %w", ErrAttention, d.Is, s.missing)
+		return fmt.Errorf("%w: %w", ErrAttention, s.missing) // the row says no more
 	case s.unreadable != nil:
 		return fmt.Errorf("%w: %s (%w)", ErrAttention, d.Is, s.unreadable)
 	}

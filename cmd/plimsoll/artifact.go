@@ -135,7 +135,7 @@ func (a *app) inspect(ctx context.Context, path string) (*artifact.Info, error) 
 // ctx does.
 func (a *app) open(ctx context.Context, path string) (src io.ReadCloser, name string, err error) {
 	if path == "-" {
-		return io.NopCloser(untilDone{ctx, a.stdin}), "standard input", nil
+		return interruptible(ctx, a.stdin), "standard input", nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -145,6 +145,19 @@ func (a *app) open(ctx context.Context, path string) (src io.ReadCloser, name st
 		io.Reader
 		io.Closer
 	}{untilDone{ctx, f}, f}, path, nil
+}
+
+// interruptible returns a reader of r that fails as soon as ctx is done, even
+// while r has nothing to give: a pipe whose other end is silent. Close it.
+func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+	pr, pw := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{pw}, struct{ io.Reader }{r}, make([]byte, 256<<10))
+		stop()
+		pw.CloseWithError(err)
+	}()
+	return pr
 }
 
 // untilDone is a reader that fails once its context is done.

@@ -201,25 +201,35 @@ func (c *config) bootloader() (*bootloader.UBoot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: [bootloader] fw_env_config: %w", errConfig, err)
 	}
-	return bootloader.OpenUBoot(bootloader.Options{
+	u, err := bootloader.OpenUBoot(bootloader.Options{
 		LockPath: c.Bootloader.Lock, SingleCopy: c.Bootloader.SingleCopy, Counter: c.Bootloader.Counter,
 	}, copies...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", install.ErrAttention, err)
+	}
+	return u, nil
 }
 
 // refuseBench keeps a device whose own system is on a slot, or on its disk,
 // from believing the bootloader: right after an arm it would call the running
-// slot the inactive one.
+// slot the inactive one. Plain files and loop devices are what benches are
+// made of, whatever disk they lie on.
 func refuseBench(host partition.Host, pair partition.Pair) error {
 	for _, s := range []partition.Slot{pair.A, pair.B} {
-		if st, err := os.Stat(s.Path); err == nil && st.Mode().IsRegular() {
-			continue
-		}
-		same, err := host.SameDisk(s, "/")
+		st, err := os.Stat(s.Path)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errConfig, err)
 		}
-		if same {
-			return fmt.Errorf(`%w: [slots] running = "bootloader" is for a bench: / is on the disk of slot %s`, errConfig, s.Name)
+		on := host.SameDisk
+		if st.Mode().IsRegular() || strings.HasPrefix(filepath.Base(s.Path), "loop") {
+			on = host.Holds
+		}
+		refused, err := on(s, "/")
+		if err != nil {
+			return fmt.Errorf("%w: %w", errConfig, err)
+		}
+		if refused {
+			return fmt.Errorf(`%w: [slots] running = "bootloader" is for a bench: / is on slot %s or its disk`, errConfig, s.Name)
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -58,15 +57,11 @@ func (a *app) runInstall(ctx context.Context, o installOptions, operand string) 
 	if err != nil {
 		return err
 	}
-	src, name := a.stdin, "standard input"
-	if operand != "-" {
-		f, err := os.Open(operand)
-		if err != nil {
-			return &install.Error{Step: install.StepRead, Err: err}
-		}
-		defer f.Close() // only read
-		src, name = f, operand
+	src, name, err := a.open(ctx, operand)
+	if err != nil {
+		return &install.Error{Step: install.StepRead, Err: err}
 	}
+	defer src.Close() // only read
 	h, err := d.Install(ctx, src, o.Options)
 	if err != nil {
 		return fmt.Errorf("%w (%s)", err, name)
@@ -203,7 +198,7 @@ func statusText(r install.Report) string {
 	line("next boot", "slot %s", orUnknown(r.Boots))
 	for _, name := range slices.Sorted(maps.Keys(r.Slots)) {
 		s := r.Slots[name]
-		line("slot "+name, "%s", strings.TrimSpace(string(s.Status)+"  "+s.Artifact))
+		line("slot "+name, "%s", strings.TrimSpace(orUnknown(string(s.Status))+"  "+s.Artifact))
 	}
 	if t := r.Trial; t != nil {
 		line("update", "%s, from slot %s to slot %s: %s", t.Artifact, t.Source, t.Target, t.Phase)
@@ -212,7 +207,7 @@ func statusText(r install.Report) string {
 		line("floor", "%s", r.Floor)
 	}
 	for _, f := range r.Failed {
-		line("failed", "%s, %s, %d times, last in row %s", f.Artifact, f.Class, f.Count, f.Reason)
+		line("failed", "%s, %s, %d times, last: %s", f.Artifact, f.Class, f.Count, f.Reason)
 	}
 	if next, ok := nextStep[r.Do]; ok {
 		line("next", "%s", next)

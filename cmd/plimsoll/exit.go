@@ -78,11 +78,11 @@ var advice = []struct {
 	{partition.ErrAmbiguous, exitAttention, "the running slot is not certain: compare root= on the kernel command line with what is mounted"},
 	{partition.ErrNotSlot, exitAttention, "start the device from one of its slots"},
 
+	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
 	{install.ErrState, exitAttention, "mount a writable partition at the state directory, on neither slot"},
 	{bootloader.ErrUnsupported, exitAttention, "this kind of storage is not supported for the boot environment"},
 	{partition.ErrUnsupported, exitAttention, "slots are block devices or plain files"},
 	{bootloader.ErrReadBack, exitAttention, "the medium does not keep what is written to it; do not switch the device off, and replace it"},
-	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
 	{install.ErrAttention, exitAttention, "see: plimsoll status"},
 }
 

@@ -82,6 +82,10 @@ func (o *output) finish(err error) int {
 		o.event("error", f)
 		return code
 	}
+	if code == exitNothing {
+		fmt.Fprintf(o.stderr, "plimsoll: %v\n", err)
+		return code
+	}
 	fmt.Fprintf(o.stderr, "plimsoll: error: %v\n", err)
 	if hint != "" {
 		fmt.Fprintf(o.stderr, "plimsoll: hint: %s\n", hint)
