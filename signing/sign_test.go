@@ -140,31 +140,6 @@ func TestECDSAForms(t *testing.T) {
 	}
 }
 
-// TestShortNumbers signs until r and s are short once each: fixed width keeps
-// their leading zeros, and their DER is shorter than 70 bytes, which Mender's
-// own tool refuses at random.
-func TestShortNumbers(t *testing.T) {
-	k := load(t, "p256")
-	var shortR, shortS, shortDER bool
-	for i := 0; i < 20000 && !(shortR && shortS && shortDER); i++ {
-		m := []byte{byte(i), byte(i >> 8)}
-		sig := sign(t, k, m)
-		short := der(t, sig)
-		if sig[0] != 0 && sig[32] != 0 && len(short) >= 70 {
-			continue
-		}
-		shortR, shortS, shortDER = shortR || sig[0] == 0, shortS || sig[32] == 0, shortDER || len(short) < 70
-		for _, form := range [][]byte{sig, short} {
-			if err := k.Public().Verify(m, form); err != nil {
-				t.Fatalf("manifest %x, signature %x: %v", m, form, err)
-			}
-		}
-	}
-	if !shortR || !shortS || !shortDER {
-		t.Errorf("short r: %v, short s: %v, short DER: %v; want all of them", shortR, shortS, shortDER)
-	}
-}
-
 // TestSigner names the key.
 func TestSigner(t *testing.T) {
 	ring := Keyring{}
