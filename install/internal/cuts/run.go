@@ -103,6 +103,7 @@ func run(ctx context.Context, cmd *exec.Cmd, decide func(Call) Fate) (Result, er
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Ptrace = true
+	cmd.SysProcAttr.Setpgid = true // so that it can be waited for, and nobody else's child
 	if err := cmd.Start(); err != nil {
 		return Result{}, err
 	}
@@ -135,8 +136,7 @@ type thread struct {
 
 const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
 
-// follow goes from stop to stop until the process has ended. Other children,
-// those of other threads, are not waited for.
+// follow goes from stop to stop until the process has ended.
 func (t *tracer) follow() error {
 	for {
 		tid, status, err := t.wait()
@@ -158,9 +158,11 @@ func (t *tracer) follow() error {
 	}
 }
 
+// wait waits for any thread of the process, and for nothing else: before this
+// thread was ours it may have started a child that somebody else waits for.
 func (t *tracer) wait() (tid int, status unix.WaitStatus, err error) {
 	for {
-		tid, err = unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		tid, err = unix.Wait4(-t.pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return tid, status, err
 		}

@@ -210,3 +210,28 @@ func TestContext(t *testing.T) {
 		t.Errorf("%+v, %v; want killed, and why", r, err)
 	}
 }
+
+// TestOthersChildren: commands that run beside a traced one are left to those
+// who started them, whichever thread that was.
+func TestOthersChildren(t *testing.T) {
+	for range 4 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for range 20 {
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+				}
+				quick := exec.Command("sleep", "0.01")
+				if err := quick.Start(); err != nil {
+					t.Fatal(err)
+				}
+				if r, err := Run(t.Context(), exec.Command("true"), At(1, Go)); err != nil || r.Code != 0 {
+					t.Errorf("%+v, %v", r, err)
+				}
+				if err := quick.Wait(); err != nil {
+					t.Errorf("wait: %v", err)
+				}
+			}
+		})
+	}
+}
