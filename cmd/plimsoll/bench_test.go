@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -189,6 +190,10 @@ type result struct {
 	stdout, stderr string
 }
 
+// forks keeps calls of the command and the starting of processes apart: between fork and exec a child has every file of this process, and
+// with them the locks, so that a bench would now and then find itself at work.
+var forks sync.RWMutex
+
 // call runs the command in this process.
 func call(stdin io.Reader, args ...string) result {
 	return callIn(context.Background(), &env{stdin: stdin}, args...)
@@ -200,6 +205,8 @@ func callIn(ctx context.Context, e *env, args ...string) result {
 		e.stdin = strings.NewReader("")
 	}
 	e.stdout, e.stderr = &stdout, &stderr
+	forks.RLock()
+	defer forks.RUnlock()
 	code := run(ctx, e, args)
 	return result{code, stdout.String(), stderr.String()}
 }
