@@ -84,6 +84,7 @@ func mknod(t *testing.T, device, node string) {
 func TestReadsPastTheCache(t *testing.T) {
 	for _, offset := range []int64{0x1000, 0x1200, 0x210} {
 		device, file, _ := disk(t)
+		keepCache(t, device)
 		u, err := OpenUBoot(Options{SingleCopy: true, LockPath: filepath.Join(t.TempDir(), "lock")}, Location{Path: device, Offset: offset, Size: testSize})
 		if err != nil {
 			t.Fatal(err)

@@ -177,6 +177,7 @@ func failingDevice(t *testing.T, spare int64) {
 	}
 	fill(t, dir, spare)
 	disk := loop(t, path)
+	keepCache(t, disk)
 	u, err := OpenUBoot(Options{LockPath: filepath.Join(t.TempDir(), "lock")},
 		Location{Path: disk, Size: size}, Location{Path: disk, Offset: size, Size: size})
 	if err != nil {
@@ -213,6 +214,49 @@ func TestReadBack(t *testing.T) {
 	}
 }
 
+// What an update does to the medium: one write, of the stale copy, then a sync,
+// and only then is it read back.
+func TestOneWriteThenSync(t *testing.T) {
+	const variable = "PLIMSOLL_TEST_ENVIRONMENT"
+	if dir := os.Getenv(variable); dir != "" { // beneath strace
+		u, err := OpenUBoot(Options{LockPath: filepath.Join(dir, "lock")},
+			Location{Path: filepath.Join(dir, "copy0"), Size: testSize}, Location{Path: filepath.Join(dir, "copy1"), Size: testSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := u.Try(Trial{3, "x", 3}); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	u := newBench(t, Options{}, pair(t, board())...)
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command("strace", "-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync,pread64", "-e", "signal=none", "-o", trace,
+		os.Args[0], "-test.run=^TestOneWriteThenSync$")
+	cmd.Env = append(os.Environ(), variable+"="+filepath.Dir(u.paths[0]))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	calls, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(calls)) {
+		_, call, _ := strings.Cut(line, " ")
+		name, args, _ := strings.Cut(strings.TrimSpace(call), "(")
+		for i, path := range u.paths {
+			if strings.Contains(args, "<"+path+">") {
+				got = append(got, fmt.Sprint(name, " ", i))
+			}
+		}
+	}
+	want := "pread64 0, pread64 1, pwrite64 0, fsync 0, pread64 0, pread64 0, pread64 1"
+	if got := strings.Join(got, ", "); got != want {
+		t.Errorf("system calls, by copy:\ngot  %s\nwant %s", got, want)
+	}
+}
+
 func TestRestore(t *testing.T) {
 	armed := with(board(), varPart, "3", varPartHex, "3", varTrial, "1", varID, "0123", "plimsoll_future", "kept")
 	want := with(maps.Clone(armed), varPart, "2", varPartHex, "2", varTrial, "0", varID, "")
@@ -229,8 +273,8 @@ func TestRestore(t *testing.T) {
 		}
 		restored := [2][]byte{u.get(0), u.get(1)}
 		for i, raw := range restored {
-			if e, _, err := ParseEnv(raw, true); err != nil || !maps.Equal(e, want) {
-				t.Errorf("copy %d: %v, %v", i, e, err)
+			if e, got, err := ParseEnv(raw, true); err != nil || !maps.Equal(e, want) || got != flags+1-byte(i) {
+				t.Errorf("copy %d: flags %d, %v, %v; the first is the newer one", i, got, e, err)
 			}
 		}
 		// A cut in the first copy leaves nothing, as before; from then on one copy is whole.
@@ -309,6 +353,17 @@ func loop(t *testing.T, file string, flags ...string) string {
 		}
 	})
 	return device
+}
+
+// keepCache holds a block device open until the test ends: with the last one
+// that closes it the kernel drops its cache, and nothing is left to read past.
+func keepCache(t *testing.T, device string) {
+	t.Helper()
+	f, err := os.Open(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
 }
 
 // run runs one of the system's tools and returns what it printed, less the

@@ -1,11 +1,14 @@
 package bootloader
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // eMMC is an environment on the two boot partitions of an eMMC, which are files
@@ -146,6 +149,57 @@ func TestFlashIsNotWritten(t *testing.T) {
 		}
 		if st, err := u.State(); err != nil || st.Trial {
 			t.Errorf("%s was written: %+v, %v", name, st, err)
+		}
+	}
+}
+
+func TestReadOnlyFileSystem(t *testing.T) {
+	dir := full(t)
+	path := filepath.Join(dir, "env")
+	if err := os.WriteFile(path, bytes.Join(pair(t, board()), nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	u, err := OpenUBoot(Options{LockPath: filepath.Join(t.TempDir(), "lock")},
+		Location{Path: path, Size: testSize}, Location{Path: path, Offset: testSize, Size: testSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{"Check": u.Check(), "Try": u.Try(Trial{3, "x", 3})} {
+		if !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: %v, want %v", name, err, unix.EROFS)
+		}
+	}
+}
+
+// A flash's character device is known by name, and NOR by sysfs.
+func TestFlashCharacterDevice(t *testing.T) {
+	for kind, nor := range map[string]bool{"nor\n": true, "nand\n": false} {
+		dir := t.TempDir()
+		node, sys := filepath.Join(dir, "mtd0"), filepath.Join(dir, "class/mtd/mtd0")
+		if err := errors.Join(unix.Mknod(node, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))), // that of /dev/zero
+			os.MkdirAll(sys, 0o755), os.WriteFile(filepath.Join(sys, "type"), []byte(kind), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Sys: dir, LockPath: filepath.Join(dir, "lock")}
+		a, b := Location{Path: node, Size: testSize}, Location{Path: node, Offset: testSize, Size: testSize}
+		u, err := OpenUBoot(o, a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := u.copies[0]; !s.raw || s.larger != nor {
+			t.Errorf("%q: flash %v, boolean flags %v", kind, s.raw, s.larger)
+		}
+		if _, err := u.State(); !errors.Is(err, ErrNoCopy) {
+			t.Errorf("%v, want %v", err, ErrNoCopy)
+		}
+		if err := u.Restore(encode(t, board(), true, 1), 2); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("restore: %v, want %v", err, ErrUnsupported)
+		}
+		if _, err := OpenUBoot(o, a, a); err == nil {
+			t.Error("one place for two copies")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bootloader
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -233,7 +234,7 @@ func (u *UBoot) inForce(written int, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.current != written || string(s.raw) != string(b) {
+	if !bytes.Equal(s.raw, b) {
 		return fmt.Errorf("%w: %v is not in force", ErrReadBack, u.copies[written].Location)
 	}
 	return nil
