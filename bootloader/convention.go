@@ -25,7 +25,7 @@ const (
 var (
 	ErrPending    = errors.New("an update is armed or on trial already")
 	ErrCannotSave = errors.New("the bootloader has not shown that it can save its environment")
-	ErrNoLimit    = errors.New("the bootloader has no bootlimit and would never fall back")
+	ErrNoLimit    = errors.New("the bootloader would never fall back from a trial")
 )
 
 // A State is what the environment says of slots and trials.
@@ -147,6 +147,9 @@ func (u *UBoot) check(e Env) error {
 		return fmt.Errorf("%w (%s is %q)", ErrCannotSave, varCanary, e[varCanary])
 	case !u.redundant() && !u.options.SingleCopy:
 		return ErrSingleCopy
+	case !s.AltBoot && u.native():
+		// Above the limit U-Boot runs nothing else, and stops at its prompt.
+		return fmt.Errorf("%w (%s is not set)", ErrNoLimit, varAltBoot)
 	case u.native():
 		return e.limited()
 	}

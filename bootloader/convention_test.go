@@ -77,6 +77,9 @@ func TestTry(t *testing.T) {
 		{"native without a limit", Options{}, []string{varLimit, ""}, Trial{10, "x", 3}, nil, ErrNoLimit},
 		{"native with limit 0", Options{}, []string{varLimit, "0"}, Trial{10, "x", 3}, nil, ErrNoLimit},
 		{"native with a word", Options{}, []string{varLimit, "abc"}, Trial{10, "x", 3}, nil, ErrNoLimit},
+		{"native without altbootcmd", Options{}, []string{varAltBoot, ""}, Trial{10, "x", 3}, nil, ErrNoLimit},
+		{"script without altbootcmd", Options{Counter: CounterScript}, []string{varAltBoot, ""}, Trial{10, "0123", 3},
+			append(append([]string{}, armed...), varAltBoot, ""), nil},
 		{"script without any limit", Options{Counter: CounterScript}, []string{varLimit, ""}, Trial{10, "x", 0}, nil, ErrNoLimit},
 		{"negative limit", Options{}, nil, Trial{10, "x", -1}, nil, ErrNoLimit},
 		{"no partition", Options{}, nil, Trial{0, "x", 3}, nil, errAny},
@@ -108,7 +111,7 @@ func TestTry(t *testing.T) {
 
 // Check and Try agree, and Check writes nothing.
 func TestCheckIsTry(t *testing.T) {
-	for _, pairs := range [][]string{nil, {varTrial, "1"}, {varTrial, "yes"}, {varCanary, ""}, {varLimit, "0"}, {varPart, "abc"}} {
+	for _, pairs := range [][]string{nil, {varTrial, "1"}, {varTrial, "yes"}, {varCanary, ""}, {varLimit, "0"}, {varAltBoot, ""}, {varPart, "abc"}} {
 		for _, counter := range []string{"", CounterScript, CounterRegister} {
 			u := newBench(t, Options{Counter: counter}, pair(t, with(board(), pairs...))...)
 			before := u.both()

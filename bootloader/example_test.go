@@ -17,7 +17,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	env := bootloader.Env{"mender_boot_part": "2", "upgrade_available": "0", "bootlimit": "1"}
+	env := bootloader.Env{"mender_boot_part": "2", "upgrade_available": "0", "bootlimit": "1", "altbootcmd": "run mender_altbootcmd"}
 	text := ""
 	for i := range 2 {
 		path := filepath.Join(dir, fmt.Sprint("env", i))
