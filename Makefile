@@ -15,6 +15,9 @@ TEST := $(DEMO) mender-artifact:mender-artifact openssl:openssl losetup:mount un
 	sfdisk:fdisk busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
 BENCH := $(DEMO) mmdebstrap:mmdebstrap time:time
 
+# Where goroutines meet: the codecs, and standard input that can be interrupted.
+RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts)$$
+
 .PHONY: build demo test check bench fuzz soak release clean need-demo need-test need-bench
 
 build: ## the command, in build/
@@ -25,7 +28,8 @@ demo: need-demo build ## a device made of files: install, commit, refuse, roll b
 
 test: need-test check ## every kind of test; long counts as a seeded sample
 	go test -timeout 20m ./...
-	CGO_ENABLED=1 go test -race -short -timeout 20m ./artifact ./signing ./bootloader ./partition
+	CGO_ENABLED=1 go test -race -timeout 20m ./signing ./bootloader ./partition
+	CGO_ENABLED=1 go test -race -timeout 20m -run '$(RACE)' ./artifact ./cmd/plimsoll
 	docs/demo.sh build/plimsoll > build/demo.txt
 
 check: build ## formatting, vet, staticcheck, arrows between packages
