@@ -32,7 +32,7 @@ running = "bootloader"
 fw_env_config = "fw_env.config"
 lock = "lock"
 TOML
-printf '%s=%s\n' mender_boot_part 2 mender_boot_part_hex 2 upgrade_available 0 bootcount 0 bootlimit 3 > env.txt
+printf '%s=%s\n' mender_boot_part 2 mender_boot_part_hex 2 upgrade_available 0 bootcount 0 bootlimit 3 altbootcmd "run mender_altbootcmd" > env.txt
 mkenvimage -r -s 0x4000 -o env.bin env.txt
 printf '%s 0x0 0x4000\n%s 0x4000 0x4000\n' "$work/uboot.env" "$work/uboot.env" > fw_env.config
 "$plimsoll" key generate -o private.pem > log
