@@ -281,9 +281,6 @@ func (r *Reader) noData() error {
 // finish returns io.EOF if the artifact is whole and ends here.
 func (r *Reader) finish() error {
 	name := r.a.next.Name
-	if n, err := r.a.m.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		return malformed("%s: bytes after the end of the compressed stream", name)
-	}
 	if err := r.a.advance(); err != nil {
 		return err
 	}

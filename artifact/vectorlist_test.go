@@ -219,6 +219,8 @@ func jsonVectors() []vector {
 		meta("j-meta-behind", "bytes after the meta-data", "format", "bytes after the JSON object", `{} {}`),
 		{name: "j-meta-null-payload", about: "meta-data of a null payload", expect: "format", says: "a null payload has no meta-data",
 			data: parts{header: []file{{name: "header-info", body: nullInfo}, {name: "headers/0000/type-info", body: nullType}, {name: "headers/0000/meta-data"}}, data: []file{}}.build()},
+		{name: "j-type-empty-module", about: "an empty type in the type-info of a module's payload", expect: "format", says: `type is "", header-info has "files"`,
+			data: parts{info: moduleInfo, typeInfo: `{"type":""}`}.build()},
 		{name: "j-null-type-string", about: "a type in the type-info of a null payload", expect: "format", says: `header-info has ""`,
 			data: parts{info: nullInfo, typeInfo: `{"type":""}`, data: []file{}}.build()},
 	}
