@@ -154,11 +154,18 @@ func odd(bits uint) *big.Int {
 
 // TestGenerate: each kind is made, encoded, read, and the same key again.
 func TestGenerate(t *testing.T) {
-	for _, name := range []string{"rsa2048", "rsa3072", "rsa4096", "p256", "ed25519"} {
+	labels := map[string]string{"rsa2048": "RSA PRIVATE KEY", "rsa3072": "RSA PRIVATE KEY", "rsa4096": "RSA PRIVATE KEY", "p256": "EC PRIVATE KEY", "ed25519": "PRIVATE KEY"}
+	for name, label := range labels {
 		t.Run(name, func(t *testing.T) {
 			k, err := Generate(name)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if got := must(k.MarshalPEM()); !bytes.HasPrefix(got, []byte("-----BEGIN "+label+"-----\n")) {
+				t.Errorf("the label is not %s: %.40q", label, got)
+			}
+			if got := must(k.Public().MarshalPEM()); !bytes.HasPrefix(got, []byte("-----BEGIN PUBLIC KEY-----\n")) {
+				t.Errorf("the label of the public key: %.40q", got)
 			}
 			if got := k.Algorithm(); got != name {
 				t.Errorf("got %s, want %s", got, name)
