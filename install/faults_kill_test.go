@@ -5,6 +5,9 @@ package install_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -140,18 +143,18 @@ func (d *bench) cutEverywhere(t *testing.T, rnd *rand.Rand, s scene) {
 		t.Fatalf("uncut: %+v\n%s", whole, msg)
 	}
 	kills, tears, seen := 0, 0, map[string]bool{}
-	cut := func(k int, f cuts.Fate) (killed bool) {
+	cut := func(decide func(cuts.Call) cuts.Fate) (killed bool) {
 		d.restore(t, found)
-		r, _ := d.trace(t, s.verb, cuts.At(k, f))
+		r, _ := d.trace(t, s.verb, decide)
 		defer func() {
 			if t.Failed() {
-				t.Logf("cut %+v at %d of %d: %v", f, k, len(whole.Calls), r.Calls[len(r.Calls)-1])
+				t.Logf("cut at %d of %d: %v", len(r.Calls), len(whole.Calls), r.Calls[len(r.Calls)-1])
 			}
 		}()
 		if d.loadable(t, partB, found["slot3.img"]) {
 			t.Error("a half-written slot has a first block")
 		}
-		d.boots(t)
+		d.keepsWord(t, found)
 		if left := d.fingerprint(t); soak || !seen[left] {
 			d.settles(t)
 			seen[left] = true
@@ -163,20 +166,101 @@ func (d *bench) cutEverywhere(t *testing.T, rnd *rand.Rand, s scene) {
 		if !soak && !s.every && k <= len(whole.Calls) && rnd.IntN(len(whole.Calls)) >= sample {
 			continue
 		}
-		if !cut(k, cuts.Kill()) {
+		if !cut(cuts.At(k, cuts.Kill())) {
 			break
 		}
 		kills++
 	}
 	for _, c := range whole.Calls {
 		for _, n := range tornAt(rnd, c) {
-			if soak || rnd.IntN(len(whole.Calls)) < sample/2 {
-				cut(c.N, cuts.Tear(n))
+			if soak || c.Path == d.path("uboot.env") || rnd.IntN(len(whole.Calls)) < sample/2 {
+				if !cut(again(whole.Calls, c, cuts.Tear(n))) {
+					t.Errorf("%v did not come again", c)
+				}
 				tears++
 			}
 		}
 	}
 	t.Logf("%d writing calls; killed before %d, within %d; %d different devices left", len(whole.Calls), kills, tears, len(seen))
+}
+
+// again returns a function for Run in which the call c of another run, however
+// many others there are this time, meets f: the n-th of its kind on its file.
+func again(calls []cuts.Call, c cuts.Call, f cuts.Fate) func(cuts.Call) cuts.Fate {
+	like := func(o cuts.Call) bool { return o.Name == c.Name && o.Path == c.Path }
+	n := 0
+	for _, o := range calls[:c.N] {
+		if like(o) {
+			n++
+		}
+	}
+	return func(o cuts.Call) cuts.Fate {
+		if like(o) {
+			n--
+		}
+		if like(o) && n == 0 {
+			return f
+		}
+		return cuts.Go
+	}
+}
+
+// keepsWord is what must hold at a cut beside the verdict of boots: the copy of
+// the environment that was current is not lost before there is a newer one, the
+// record can be read, and the trial that the environment names is in it.
+func (d *bench) keepsWord(t *testing.T, before snapshot) {
+	t.Helper()
+	old, now := readUBoot(before["uboot.env"]), d.boots(t)
+	if have, had := now.copy(now.current)[4], old.copy(old.current)[4]; int8(have-had) < 0 {
+		t.Errorf("the environment with flags %d is lost, and %d is in force", had, have)
+	}
+	raw, err := os.ReadFile(d.path("state/state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = []byte("{}"), nil
+	}
+	var record struct{ Trial struct{ ID string } }
+	if err := errors.Join(err, json.Unmarshal(raw, &record)); err != nil {
+		t.Errorf("the record: %v", err)
+	}
+	if id := now.vars["plimsoll_trial"]; id != "" && id != record.Trial.ID {
+		t.Errorf("the environment has the trial %s, and the record %q", id, record.Trial.ID)
+	}
+}
+
+// TestFlushed: a kill leaves the page cache, and a power cut does not. What was
+// written is flushed before what relies on it: the record before the slot, the
+// slot and the record before the environment, a file before it is renamed and
+// its folder after, and everything before success is reported.
+func TestFlushed(t *testing.T) {
+	d := newBench(t)
+	for _, verb := range [][]string{installNew, {"commit"}, installNew, {"rollback"}} {
+		r, said := d.trace(t, verb, func(cuts.Call) cuts.Fate { return cuts.Go })
+		if r.Code != 0 {
+			t.Fatalf("%v: exit %d\n%s", verb, r.Code, said)
+		}
+		loose := map[string]bool{}
+		for _, c := range r.Calls {
+			dir := filepath.Dir(c.Path)
+			medium := c.Writes() && dir == d.dir && (strings.HasSuffix(c.Path, ".img") || strings.HasSuffix(c.Path, ".env"))
+			switch {
+			case medium && len(loose) > 0 && !(len(loose) == 1 && loose[c.Path]):
+				t.Errorf("%v: %v, and not flushed is %v", verb, c, loose)
+			case strings.HasPrefix(c.Name, "rename") && loose[c.Path+".tmp"]:
+				t.Errorf("%v: %v, and it is not flushed", verb, c)
+			}
+			switch {
+			case c.Writes():
+				loose[c.Path] = true
+			case c.Name == "fsync":
+				delete(loose, c.Path)
+			case strings.HasPrefix(c.Name, "rename") && filepath.Base(c.Path) != "probe":
+				loose[dir] = true
+			}
+		}
+		if len(loose) > 0 {
+			t.Errorf("%v: at its end not flushed is %v", verb, loose)
+		}
+	}
 }
 
 // sample is how many of a verb's calls a plain run cuts, about.
