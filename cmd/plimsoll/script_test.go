@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"plimsoll": main})
+	testscript.Main(m, map[string]func(){"plimsoll": main, "start-slot": startSlot})
 }
 
 var update = flag.Bool("update", false, "write what the scripts print into them")
