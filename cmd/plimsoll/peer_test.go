@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -226,14 +225,11 @@ func TestPeerWritesEnvironment(t *testing.T) {
 	}
 }
 
-// The peers must be there where everything is tested, and elsewhere their absence is said once.
+// The peers must be there, and what is missing has a name.
 func TestPeersAreInstalled(t *testing.T) {
 	for _, name := range []string{"mender-artifact", "fw_printenv", "fw_setenv", "openssl"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Errorf("%v: apt-get install mender-artifact libubootenv-tool openssl", err)
 		}
-	}
-	if os.Geteuid() != 0 {
-		t.Log("not root: what needs loop devices and mounts was left out")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -252,6 +253,8 @@ func mount(t testing.TB, source, target, kind string, flags uintptr, data string
 	t.Cleanup(func() { must(t, unix.Unmount(target, 0)) })
 }
 
+var leftOut sync.Once
+
 // asRoot reports whether mounts and loop devices can be made. Where everything is to be tested they must.
 func asRoot(t *testing.T) bool {
 	if os.Geteuid() == 0 {
@@ -260,7 +263,7 @@ func asRoot(t *testing.T) bool {
 	if os.Getenv("CI") == "true" {
 		t.Error("not root")
 	}
-	t.Log("left out: it needs root")
+	leftOut.Do(func() { t.Log("not root: what needs loop devices and mounts is left out") })
 	return false
 }
 
