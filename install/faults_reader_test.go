@@ -69,6 +69,14 @@ var sources = []struct {
 	}, refusal},
 }
 
+// harmless reports whether byte k only ends the checksum field of a tar header:
+// NUL and space are read alike there, nothing covers them, and nothing that
+// is installed depends on them.
+func harmless(art []byte, k int) bool {
+	header := k / 512 * 512
+	return bytes.Equal(art[header+257:header+262], []byte("ustar")) && (k-header == 154 || k-header == 155)
+}
+
 // TestSourceIsWrong: an artifact that ends, fails or lies at any position is
 // refused. The environment stays as it is, byte for byte, and the inactive slot
 // cannot be loaded half-written.
@@ -93,6 +101,10 @@ func TestSourceIsWrong(t *testing.T) {
 					}
 					n++
 					_, err := device.Install(t.Context(), s.wrong(rnd, whole, k), install.Options{})
+					if err == nil && s.name == "lies" && harmless(whole, k) && d.holds(t, partB) == "new" {
+						d.restore(t, before)
+						continue
+					}
 					if !s.is(err) {
 						t.Errorf("at %d of %d: %v", k, len(whole), err)
 					}
