@@ -12,7 +12,7 @@ FLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X main.Version=$(VERSION)'
 # What the demo and the tests run beside Go, as command:package.
 DEMO := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 TEST := $(DEMO) mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
-	sfdisk:fdisk busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
+	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
 BENCH := $(DEMO) mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.

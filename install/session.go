@@ -27,16 +27,16 @@ type session struct {
 // begin takes the lock and looks at the device.
 func (d *Device) begin() (*session, error) {
 	s := &session{Device: d, reboots: d.Reboot}
-	held, err := d.lock()
-	switch {
-	case errors.Is(err, ErrLocked):
-		return nil, err
-	case err != nil:
-		s.missing = err
-	}
-	s.held = held
-	if s.missing == nil {
-		s.missing = d.checkState()
+	if s.missing = d.checkState(); s.missing == nil {
+		held, err := d.lock()
+		switch {
+		case errors.Is(err, ErrLocked):
+			return nil, err
+		case err != nil:
+			s.missing = err
+		default:
+			s.held, s.missing = held, probe(d.StateDir)
+		}
 	}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, s.end())
@@ -47,11 +47,7 @@ func (d *Device) begin() (*session, error) {
 // peek looks at the device without a lock and without touching it.
 func (d *Device) peek() (*session, error) {
 	s := &session{Device: d}
-	if _, err := os.Stat(d.StateDir); err != nil {
-		s.missing = fmt.Errorf("%w: %w", ErrState, err)
-	} else if !d.Bench {
-		s.missing = d.checkStateMount()
-	}
+	s.missing = d.checkState()
 	return s, s.load()
 }
 

@@ -450,5 +450,8 @@ func TestPartitionedDisk(t *testing.T) {
 		if same, err := (Host{}).SameDisk(p.A, disk+"p1"); err != nil || !same {
 			t.Errorf("%s: SameDisk of another partition: got %v, %v", label, same, err)
 		}
+		if same, err := (Host{}).SameDisk(p.A, disk); err != nil || !same {
+			t.Errorf("%s: SameDisk of the whole disk: got %v, %v", label, same, err)
+		}
 	}
 }

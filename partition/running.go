@@ -182,6 +182,9 @@ func (h Host) SameDisk(s Slot, path string) (bool, error) {
 	if fi, err := os.Stat(h.devPath(path)); err == nil && fi.Mode()&os.ModeCharDevice != 0 {
 		return false, nil
 	}
+	if h.partsOfOne(s.Path, path) {
+		return true, nil
+	}
 	slot, err := h.beneathSlot(s)
 	if err != nil {
 		return false, fmt.Errorf("look beneath %v: %w", s, err)
@@ -197,4 +200,25 @@ func (h Host) SameDisk(s Slot, path string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// partsOfOne reports whether two device nodes are of one disk, whatever that
+// lies on: a loop device may have partitions as well as a file beneath it.
+func (h Host) partsOfOne(a, b string) bool {
+	one, okA := h.wholeDisk(a)
+	two, okB := h.wholeDisk(b)
+	return okA && okB && one == two
+}
+
+// wholeDisk returns the disk that a device node is, or is a partition of.
+func (h Host) wholeDisk(path string) (devnum, bool) {
+	d, ok := blockDevice(h.devPath(path))
+	if !ok {
+		return devnum{}, false
+	}
+	b, ok := h.block(d)
+	if !ok {
+		return devnum{}, false
+	}
+	return b.disk().devnum()
 }
