@@ -172,6 +172,9 @@ func (s *session) goBack(d Decision) error {
 		if t.Phase != PhaseRollingBack {
 			t.Class, t.Reason = d.Class, d.Row
 		}
+		if s.byHand {
+			t.Class, t.Reason, d.Is = ClassNone, "by hand", "rolled back by hand"
+		}
 		recorded = s.enter(PhaseRollingBack)
 		s.noteTrial("rolling back", d)
 	}

@@ -284,6 +284,41 @@ func TestTrialWithoutStateDirectory(t *testing.T) {
 	}
 }
 
+func TestRollbackWithoutStateDirectory(t *testing.T) {
+	r := newRig(t)
+	r.install(r.build("rel-2", 'B', nil), plain, nil)
+	r.boot()
+	r.must(os.Rename(r.path("state"), r.path("elsewhere")))
+	if o := r.rollback(nil); o.Event != "rolled back" || !o.Reboot || r.reboots != 0 {
+		t.Errorf("outcome %+v, %d reboots", o, r.reboots)
+	}
+	r.environment(2, false)
+}
+
+func TestRollbackWithoutEnvironment(t *testing.T) {
+	r := newRig(t)
+	r.install(r.build("rel-2", 'B', nil), plain, nil)
+	r.boot()
+	r.write("env0", strings.Repeat("\xff", 0x2000))
+	r.write("env1", strings.Repeat("\x00", 0x2000))
+	if o := r.rollback(nil); o.Event != "rolled back" || !o.Reboot || r.reboots != 0 {
+		t.Errorf("outcome %+v, %d reboots", o, r.reboots)
+	}
+	r.environment(2, false)
+}
+
+func TestRollbackToWhatIsNotGood(t *testing.T) {
+	r := newRig(t)
+	r.install(r.build("rel-2", 'B', nil), plain, nil)
+	r.boot()
+	r.editState(func(s map[string]any) { s["slots"].(map[string]any)["A"].(map[string]any)["status"] = "bad" })
+	before := r.envBytes()
+	r.rollback(install.ErrNotGood)
+	if r.envBytes() != before {
+		t.Error("the environment was written")
+	}
+}
+
 func TestRecordOfANewerRelease(t *testing.T) {
 	const newer = `{"schema": 2, "trial": "in another form", "secret": 42}`
 	r := newRig(t)

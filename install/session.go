@@ -22,6 +22,7 @@ type session struct {
 	verdict    Verdict
 	last       Decision // what was acted on last
 	reboots    func() error
+	byHand     bool // somebody asked to go back: not the artifact's failure
 }
 
 // begin takes the lock and looks at the device.

@@ -186,27 +186,23 @@ func (s *session) disarmed(o Outcome, err error) (Outcome, error) {
 	return o, nil
 }
 
-// leaveTrial returns from a trial because somebody asked for it. The reboot is
-// left to them.
+// leaveTrial returns from a trial because somebody asked for it: that is a
+// verdict, and the table knows the way back for each kind of trial. The reboot
+// is left to them.
 func (s *session) leaveTrial(ctx context.Context, o Outcome) (Outcome, error) {
-	if o.Do == Adopt {
-		if err := s.adopt(); err != nil {
-			return o, err
-		}
-		o.Trial = s.state.Trial
-	}
-	back := s.situation().goBack(o.Row, "rolled back by hand", ClassNone)
-	if back.Do == Attention {
-		return o, fmt.Errorf("%w: slot %s", ErrNotGood, s.state.Trial.Source)
-	}
-	s.reboots = nil
-	if err := s.act(ctx, back); err != nil {
+	if err := s.judge(); err != nil { // which records that it was alive in this boot
 		return o, err
 	}
-	if err := s.look(); err != nil {
-		return o, err
-	}
+	s.verdict, s.byHand, s.reboots = Unhealthy, true, nil
 	d, err := s.settle(ctx, untilRest)
-	o.Decision, o.Event, o.Reboot = d, "rolled back", d.Do == Reboot
-	return o, err
+	o.Decision, o.Trial = d, s.state.Trial
+	switch back := s.last.Do == Return; {
+	case err != nil:
+		return o, err
+	case d.Do == Attention && !back:
+		return o, fmt.Errorf("%w: slot %s", ErrNotGood, other(s.run))
+	default:
+		o.Event, o.Reboot = "rolled back", d.Do == Reboot || back && !s.Bench
+		return o, nil
+	}
 }
