@@ -19,6 +19,8 @@ const (
 	varCanary      = "mender_saveenv_canary"
 	varID          = "plimsoll_trial"
 	varFloor       = "plimsoll_floor"
+	varOwnCount    = "plimsoll_count" // instead of bootcount, where a register counts
+	varOwnLimit    = "plimsoll_limit" // instead of bootlimit, there
 )
 
 // Why a slot cannot be armed.
@@ -208,4 +210,24 @@ func (e Env) set(part int) error {
 	}
 	e[varPart], e[varPartHex] = strconv.Itoa(part), strconv.FormatInt(int64(part), 16)
 	return nil
+}
+
+// CountVariables returns the names of the variables in which a trial's boots
+// are counted and limited, by who counts them.
+func CountVariables(counter string) (count, limit string) {
+	if counter == CounterRegister {
+		return varOwnCount, varOwnLimit
+	}
+	return varCount, varLimit
+}
+
+// PartVariables returns the names of the variables that say which slot boots,
+// in decimal and in hexadecimal, and whether it is on trial.
+func PartVariables() (part, hex, trial string) { return varPart, varPartHex, varTrial }
+
+// ScriptVariables returns the names of all variables of the convention and of
+// ours: what a boot script must keep when it saves.
+func ScriptVariables(counter string) []string {
+	count, limit := CountVariables(counter)
+	return []string{varPart, varPartHex, varTrial, count, limit, varID, varFloor}
 }
