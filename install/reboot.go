@@ -1,9 +1,12 @@
 package install
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,13 +26,17 @@ const (
 // does not return while the reboot is under way, unless none of the three can
 // be asked for.
 func RebootNow() error {
-	ordered := orderReboot()
+	ctx, cancel := context.WithTimeout(context.Background(), orderedReboot)
+	defer cancel()
+	ordered := orderReboot(ctx)
 	if ordered == nil {
-		time.Sleep(orderedReboot)
+		<-ctx.Done()
 	}
-	unix.Sync()
 	forced := make(chan error, 1)
-	go func() { forced <- unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }()
+	go func() {
+		unix.Sync() // may hang as well, on a server that went away
+		forced <- unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}()
 	select {
 	case err := <-forced:
 		return errors.Join(ordered, err, sysrq())
@@ -39,12 +46,20 @@ func RebootNow() error {
 }
 
 // orderReboot asks the init system: systemd's, or whichever reboot(8) there is.
-func orderReboot() error {
-	err := exec.Command("systemctl", "reboot").Run()
-	if err == nil {
-		return nil
+// One that hangs is given up when ctx is done.
+func orderReboot(ctx context.Context) error {
+	var problems []error
+	for _, order := range [][]string{{"systemctl", "reboot"}, {"reboot"}} {
+		err := exec.CommandContext(ctx, order[0], order[1:]...).Run()
+		if err == nil {
+			return nil
+		}
+		problems = append(problems, fmt.Errorf("%s: %w", strings.Join(order, " "), err))
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return errors.Join(err, exec.Command("reboot").Run())
+	return errors.Join(problems...)
 }
 
 // sysrq asks the kernel for an immediate restart: without unmounting, which is
