@@ -72,7 +72,7 @@ fi
 setenv pl_emergency
 {{- if .Boot.FirmwareArgs}}
 setenv pl_firmware
-if fdt addr ${fdt_addr}; then fdt get value pl_firmware /chosen bootargs; fi
+if test -n "${fdt_addr}"; then if fdt addr ${fdt_addr}; then fdt get value pl_firmware /chosen bootargs; fi; fi
 {{- end}}
 setenv pl_args 'setenv bootargs "{{if .Boot.FirmwareArgs}}${pl_firmware} {{end}}{{with .Boot.Console}}console={{.}} {{end}}root=${pl_root} {{.Boot.Args}} plimsoll.slot=${pl_slot} ${pl_trial} ${pl_emergency} plimsoll.script={{.ID}} plimsoll.boot_targets=${pl_targets}"'
 setenv pl_start_A 'setenv pl_from {{.Interface}} {{.Device}}:{{.PartA}}; setenv pl_root {{.RootPrefix}}{{.NumberA}}; run pl_start'
