@@ -86,7 +86,7 @@ Exit codes:
 	flags.BoolVar(&a.out.json, "json", false, "print one JSON object per line on standard output")
 	flags.BoolVar(&a.out.quiet, "quiet", false, "print no progress")
 	cmd.AddCommand(
-		a.artifactCommand(), a.keyCommand(),
+		a.artifactCommand(), a.keyCommand(), a.imageCommand(),
 		a.installCommand(), a.resumeCommand(), a.commitCommand(), a.rollbackCommand(),
 		a.statusCommand(), a.historyCommand(),
 	)
