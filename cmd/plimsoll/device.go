@@ -84,16 +84,28 @@ func (a *app) reportInstalled(d *install.Device, name string, rebootExitCode boo
 }
 
 func (a *app) resumeCommand() *cobra.Command {
-	var rebootExitCode bool
+	var rebootExitCode, deadline bool
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "Finish what the last boot, cut or command left behind (runs at every boot)",
-		Args:  cobra.NoArgs,
+		Long: `Resume looks up what the last boot, cut or command left behind, and brings it
+to its end: a trial is judged and kept or taken back, an installation that was
+cut is closed. It runs at every boot.
+
+With --deadline a trial that has no verdict by now goes back. That is for a
+timer which runs whatever else happens.`,
+		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error {
-			return a.runVerb(ctx, (*install.Device).Resume, rebootExitCode)
+			verb := (*install.Device).Resume
+			if deadline {
+				verb = (*install.Device).Expire
+			}
+			return a.runVerb(ctx, verb, rebootExitCode)
 		}),
 	}
-	cmd.Flags().BoolVar(&rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
+	f := cmd.Flags()
+	f.BoolVar(&rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
+	f.BoolVar(&deadline, "deadline", false, "take back a trial that has no verdict by now")
 	return cmd
 }
 

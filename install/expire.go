@@ -1,0 +1,38 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Expire ends a trial whose time is up: one that has no verdict by now is
+// unhealthy, and returns to its source slot, with a reboot. ErrNothing where
+// nothing is on trial. It is what the deadline's timer runs, beside a Resume
+// that may hang: where that holds the lock, ErrLocked, and only a reboot is
+// left, which the bootloader counts.
+func (d *Device) Expire(ctx context.Context) (Outcome, error) {
+	s, err := d.begin()
+	if err != nil {
+		return Outcome{}, err
+	}
+	o, err := s.expire(ctx)
+	return o, errors.Join(err, s.end())
+}
+
+func (s *session) expire(ctx context.Context) (Outcome, error) {
+	d := Decide(s.situation())
+	o := Outcome{Decision: d, Trial: s.state.Trial}
+	if d.Do != Judge && d.Do != Adopt {
+		return o, ErrNothing
+	}
+	if err := s.judge(); err != nil {
+		return o, err
+	}
+	s.verdict = Unhealthy
+	o, err := s.resume(ctx)
+	if errors.Is(err, ErrFellBack) {
+		return o, fmt.Errorf("%w (no verdict by its deadline)", err)
+	}
+	return o, err
+}
