@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,20 +61,17 @@ func (e Ext4) Make(ctx context.Context, path string) error {
 
 func (e Ext4) make(ctx context.Context, path string) error {
 	if e.Source == "" {
-		return e.fill(ctx, path, "", nil)
+		return e.fill(ctx, path, nil)
 	}
 	s, err := openSource(e.Source)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	switch s.kind {
-	case kindImage:
+	if s.kind == kindImage {
 		return e.take(ctx, path, s)
-	case kindFolder:
-		return e.fill(ctx, path, folderScript, s)
 	}
-	return e.fill(ctx, path, tarScript, s)
+	return e.fill(ctx, path, s)
 }
 
 // take copies an image.
@@ -135,24 +131,19 @@ func ext4Size(f *os.File) (int64, error) {
 	return size, nil
 }
 
-// What runs under fakeroot, as $0 FOLDER IMAGE MKE2FS-ARGUMENT…. Folders that a
-// tar does not list are made now, and get a time that does not depend on it.
+// What runs under fakeroot, as sh FOLDER MKE2FS-ARGUMENT….
 const (
-	tarScript = `set -e
-umask 022
-dir=$1; stamp=$2; shift 2
-: > "$stamp"
-tar -x -p -f - -C "$dir" --numeric-owner --same-owner --xattrs --xattrs-include='*' --delay-directory-restore
-find "$dir" -newer "$stamp" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	tarScript = `umask 022
+tar -x -p -f - -C "$1" --numeric-owner --same-owner --delay-directory-restore || exit
+shift
 exec mke2fs "$@"`
-	folderScript = `set -e
-dir=$1; stamp=$2; shift 2
-[ "$CALLER" = 0 ] || find "$dir" -user "$CALLER" -exec chown -h 0:0 {} +
+	folderScript = `find "$1" -user "$CALLER" -exec chown -h 0:0 {} + || exit
+shift
 exec mke2fs "$@"`
 )
 
 // fill makes the file system, and under fakeroot what it is filled from.
-func (e Ext4) fill(ctx context.Context, path, script string, s *source) error {
+func (e Ext4) fill(ctx context.Context, path string, s *source) error {
 	work, err := os.MkdirTemp(filepath.Dir(path), ".ext4-*")
 	if err != nil {
 		return err
@@ -163,30 +154,46 @@ func (e Ext4) fill(ctx context.Context, path, script string, s *source) error {
 		return err
 	}
 	p := program{name: "mke2fs", args: e.arguments(path), time: e.Time, env: []string{"MKE2FS_CONFIG=" + conf}}
-	dir := e.Source
-	if s != nil {
-		if s.kind == kindTar {
-			dir = filepath.Join(work, "root")
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				return err
-			}
-			p.stdin = s.content()
-		}
-		if p, err = p.fakeroot(script, dir, filepath.Join(work, "stamp")); err != nil {
+	if s == nil {
+		if _, _, err := p.run(ctx); err != nil {
 			return err
 		}
+		return e.settle(ctx, path, nil)
 	}
-	_, _, err = p.run(ctx)
-	if s != nil && s.kind == kindTar {
-		err = errors.Join(err, s.err)
+	dir := e.Source
+	if s.kind == kindTar {
+		dir = filepath.Join(work, "root")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		p.stdin = s.content()
 	}
-	if said(err, "Could not allocate", "No space left in", "while populating file system") && said(err, "allocate") {
-		return fmt.Errorf("%s in a file system of %d bytes, with its own tables: %w", weight(dir), e.Size, ErrSize)
+	if err := e.fillFrom(ctx, p, s, dir); err != nil {
+		return err
 	}
+	if err := setAttributes(ctx, path, work, e.Time, s.attributes); err != nil {
+		return err
+	}
+	return e.settle(ctx, path, s.listed)
+}
+
+// fillFrom runs mke2fs with what the file system is filled from.
+func (e Ext4) fillFrom(ctx context.Context, p program, s *source, dir string) error {
+	p, err := p.fakeroot(s.kind, dir)
 	if err != nil {
 		return err
 	}
-	return e.settle(ctx, path)
+	_, _, err = p.run(ctx)
+	if bad := s.finish(); bad != nil && ctx.Err() == nil {
+		return bad
+	}
+	if said(err, "Could not allocate") {
+		if s.kind == kindFolder {
+			s.files, s.bytes = weigh(dir)
+		}
+		return fmt.Errorf("%d bytes in %d files and folders, a slot of %d bytes, of which ext4's own tables take a part: %w", s.bytes, s.files, e.Size, ErrSize)
+	}
+	return err
 }
 
 // arguments are mke2fs's for an empty file system. Nothing is left to be
@@ -204,31 +211,51 @@ func (e Ext4) arguments(path string) []string {
 	}
 }
 
-// fakeroot makes a call of mke2fs one that fills the file system from dir, as
-// part of a session in which owners and device nodes are what they should be.
-func (p program) fakeroot(script, dir, stamp string) (program, error) {
+// fakeroot makes a call of mke2fs one that fills the file system from dir, in a
+// session in which owners and device nodes are what they should be. Root needs
+// none for a folder, and whoever is in a session already has made the folder
+// in it.
+func (p program) fakeroot(kind int, dir string) (program, error) {
+	p.args = append([]string{"-d", dir}, p.args...)
+	inside := os.Getenv("FAKEROOTKEY") != ""
+	if kind == kindFolder && (inside || os.Geteuid() == 0) {
+		return p, nil
+	}
 	mke2fs, err := find("mke2fs")
 	if err != nil {
 		return p, err
 	}
-	args := append([]string{"-c", strings.Replace(script, "exec mke2fs", "exec "+mke2fs, 1), "sh", dir, stamp, "-d", dir}, p.args...)
-	p.env = append(p.env, "CALLER="+strconv.Itoa(os.Getuid()))
-	if os.Getenv("FAKEROOTKEY") != "" { // we are in one already
-		p.name, p.args = "sh", args
-		return p, nil
+	script := tarScript
+	if kind == kindFolder {
+		script = folderScript
 	}
-	p.name, p.args = "fakeroot", append([]string{"-u", "--", "sh"}, args...)
+	p.env = append(p.env, "CALLER="+strconv.Itoa(os.Geteuid()))
+	p.name, p.args = "sh", append([]string{"-c", strings.Replace(script, "exec mke2fs", "exec "+mke2fs, 1), "sh", dir}, p.args...)
+	if !inside {
+		p.name, p.args = "fakeroot", append([]string{"-u", "--", "sh"}, p.args...)
+	}
 	return p, nil
 }
 
 // settle gives every inode times that do not depend on when and where the
-// image was made: the time of change and of access are the moment of that.
-func (e Ext4) settle(ctx context.Context, path string) error {
+// image was made: time of change and of access are the moment of that. So is
+// the time of folders that a tar does not list.
+func (e Ext4) settle(ctx context.Context, path string, listed map[string]bool) error {
 	u, err := readUsage(ctx, path)
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
+	for name, is := range listed {
+		if is {
+			continue
+		}
+		q, err := quote(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "sif %s mtime @%d\n", q, e.Time.Unix())
+	}
 	for _, r := range u.inodes {
 		for n := r.start; n < r.end; n++ {
 			fmt.Fprintf(&b, "sif <%d> ctime @%d\nsif <%d> atime @%d\n", n, e.Time.Unix(), n, e.Time.Unix())
@@ -237,9 +264,8 @@ func (e Ext4) settle(ctx context.Context, path string) error {
 	return edit(ctx, path, e.Time, b.String())
 }
 
-// weight says how much there is in a folder.
-func weight(dir string) string {
-	var files, bytes int64
+// weigh counts what is in a folder.
+func weigh(dir string) (files, bytes int64) {
 	filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -250,7 +276,7 @@ func weight(dir string) string {
 		}
 		return nil
 	})
-	return fmt.Sprintf("%d bytes in %d files", bytes, files)
+	return files, bytes
 }
 
 // removeAll removes a folder, with folders in it that nobody may write.

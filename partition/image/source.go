@@ -1,10 +1,19 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -18,22 +27,19 @@ const (
 	kindImage
 )
 
-// A source is an opened root file system. Reading its content, a tar, notes an
-// error in err: the program that reads it sees no more than an end.
+// A source is an opened root file system.
 type source struct {
 	*os.File
 	kind   int
 	unpack func(io.Reader) (io.Reader, error)
-	pipe   *io.PipeReader
-	err    error
-}
 
-// Close also ends unpacking that nobody reads.
-func (s *source) Close() error {
-	if s.pipe != nil {
-		s.pipe.Close()
-	}
-	return s.File.Close()
+	// Of a tar, while and after its content is read.
+	pipe         *io.PipeReader
+	done         chan struct{}
+	err          error
+	files, bytes int64
+	attributes   []attribute
+	listed       map[string]bool // false: a folder above a member, and no member itself
 }
 
 // openSource tells by its first bytes what a file is.
@@ -84,33 +90,92 @@ func (s *source) recognize() error {
 	return nil
 }
 
-// content reads the tar.
+// content reads the tar, and notes on its way what tar cannot keep for us:
+// fakeroot (1.31) forgets the type of a file whose first change is an extended
+// attribute.
 func (s *source) content() io.Reader {
-	if s.unpack == nil {
-		return s.File
-	}
 	pr, pw := io.Pipe()
-	go func() {
-		r, err := s.unpack(s.File)
-		if err == nil {
-			_, err = io.Copy(pw, r)
-		}
-		pw.CloseWithError(err)
-	}()
 	s.pipe = pr
-	return &noting{pr, s}
+	s.done, s.listed = make(chan struct{}), map[string]bool{}
+	go func() {
+		defer close(s.done)
+		s.err = s.pass(pw)
+		pw.CloseWithError(s.err)
+	}()
+	return pr
 }
 
-// noting keeps the error of what it reads.
-type noting struct {
-	io.Reader
-	s *source
-}
-
-func (n *noting) Read(b []byte) (int, error) {
-	k, err := n.Reader.Read(b)
-	if err != nil && err != io.EOF {
-		n.s.err = err
+// finish waits for the end of content, of which no more is read, and returns
+// what was wrong with it.
+func (s *source) finish() error {
+	if s.done == nil {
+		return nil
 	}
-	return k, err
+	s.pipe.Close()
+	<-s.done
+	if errors.Is(s.err, io.ErrClosedPipe) {
+		return nil // tar stopped reading, and knows why
+	}
+	return s.err
+}
+
+func (s *source) pass(w io.Writer) error {
+	var r io.Reader = s.File
+	if s.unpack != nil {
+		var err error
+		if r, err = s.unpack(r); err != nil {
+			return fmt.Errorf("%w: %w", ErrSource, err)
+		}
+	}
+	r = io.TeeReader(r, w)
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if err == io.EOF {
+			_, err = io.Copy(io.Discard, r)
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrSource, err)
+		}
+		s.files++
+		s.bytes += (h.Size + block - 1) / block * block
+		name := path.Join("/", h.Name)
+		s.listed[name] = true
+		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
+			s.listed[dir] = s.listed[dir]
+		}
+		for key, value := range h.PAXRecords {
+			if attr, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok {
+				s.attributes = append(s.attributes, attribute{name, attr, value})
+			}
+		}
+	}
+}
+
+// An attribute is an extended one of a file.
+type attribute struct{ file, name, value string }
+
+// setAttributes gives the files of a file system their extended attributes.
+func setAttributes(ctx context.Context, img, work string, t time.Time, attributes []attribute) error {
+	slices.SortFunc(attributes, func(a, b attribute) int {
+		return cmp.Or(strings.Compare(a.file, b.file), strings.Compare(a.name, b.name))
+	})
+	var b strings.Builder
+	for i, a := range attributes {
+		value := filepath.Join(work, fmt.Sprintf("attribute-%d", i))
+		if err := os.WriteFile(value, []byte(a.value), 0o600); err != nil {
+			return err
+		}
+		var quoted [3]string
+		for j, s := range []string{value, a.file, a.name} {
+			q, err := quote(s)
+			if err != nil {
+				return err
+			}
+			quoted[j] = q
+		}
+		fmt.Fprintf(&b, "ea_set -f %s %s %s\n", quoted[0], quoted[1], quoted[2])
+	}
+	return edit(ctx, img, t, b.String())
 }
