@@ -16,7 +16,7 @@ import (
 
 func (a *app) imageCommand() *cobra.Command {
 	return group("image", "Make disk images for boards, and grow a device's data partition",
-		a.imageBuildCommand(), a.imageBoardsCommand())
+		a.imageBuildCommand(), a.imageBoardsCommand(), a.imageGrowCommand())
 }
 
 // imageOptions are the flags of image build.

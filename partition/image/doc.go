@@ -41,4 +41,6 @@ var (
 	ErrSource = errors.New("not a root file system")
 	// ErrProgram: a program that is needed is not installed.
 	ErrProgram = errors.New("program is not installed")
+	// ErrNotMounted: a file system that is to grow is not mounted for writing.
+	ErrNotMounted = errors.New("not mounted")
 )

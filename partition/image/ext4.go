@@ -97,30 +97,57 @@ func (e Ext4) take(ctx context.Context, path string, s *source) error {
 	return dst.Close()
 }
 
-// ext4Size returns the size of the file system in f, and refuses what is none
-// or was not unmounted.
-func ext4Size(f *os.File) (int64, error) {
-	var b [1024]byte
-	if n, _ := f.ReadAt(b[:], 1024); n < len(b) || binary.LittleEndian.Uint16(b[0x38:]) != 0xef53 {
-		return 0, fmt.Errorf("%w: no ext4 in it", ErrSource)
+// What a superblock says in s_feature_incompat.
+const (
+	incompatRecover = 0x4
+	incompatExtents = 0x40
+	incompat64bit   = 0x80
+)
+
+// superblock reads that of an ext4; ErrSource if there is none.
+func superblock(f *os.File) ([]byte, error) {
+	b := make([]byte, 1024)
+	if n, _ := f.ReadAt(b, 1024); n < len(b) || binary.LittleEndian.Uint16(b[0x38:]) != 0xef53 {
+		return nil, fmt.Errorf("%w: no ext4 in it", ErrSource)
 	}
-	const needsRecovery, extents, wide = 0x4, 0x40, 0x80
-	incompat := binary.LittleEndian.Uint32(b[0x60:])
-	switch {
-	case incompat&extents == 0:
-		return 0, fmt.Errorf("%w: ext2 or ext3, not ext4", ErrSource)
-	case incompat&needsRecovery != 0:
-		return 0, fmt.Errorf("%w: it was not unmounted: its journal has changes", ErrSource)
+	return b, nil
+}
+
+// ext4Bytes returns how large a file system is.
+func ext4Bytes(f *os.File) (int64, error) {
+	b, err := superblock(f)
+	if err != nil {
+		return 0, err
 	}
 	blocks := uint64(binary.LittleEndian.Uint32(b[0x4:]))
-	if incompat&wide != 0 {
+	if binary.LittleEndian.Uint32(b[0x60:])&incompat64bit != 0 {
 		blocks |= uint64(binary.LittleEndian.Uint32(b[0x150:])) << 32
 	}
 	shift := binary.LittleEndian.Uint32(b[0x18:])
 	if shift > 6 || blocks > 1<<40 {
 		return 0, fmt.Errorf("%w: its superblock is damaged", ErrSource)
 	}
-	size := int64(blocks) << (10 + shift)
+	return int64(blocks) << (10 + shift), nil
+}
+
+// ext4Size returns the size of the file system in a file, and refuses one that
+// is not whole or was not unmounted.
+func ext4Size(f *os.File) (int64, error) {
+	b, err := superblock(f)
+	if err != nil {
+		return 0, err
+	}
+	incompat := binary.LittleEndian.Uint32(b[0x60:])
+	switch {
+	case incompat&incompatExtents == 0:
+		return 0, fmt.Errorf("%w: ext2 or ext3, not ext4", ErrSource)
+	case incompat&incompatRecover != 0:
+		return 0, fmt.Errorf("%w: it was not unmounted: its journal has changes", ErrSource)
+	}
+	size, err := ext4Bytes(f)
+	if err != nil {
+		return 0, err
+	}
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err
