@@ -34,8 +34,9 @@ var (
 type State struct {
 	Part    int    // partition number of the slot that boots; 0 if it is not set
 	Trial   bool   // that slot is on trial
+	Counter string // who counts the boots of a trial: CounterNative, CounterScript or CounterRegister
 	Count   int    // boots since the trial began
-	Limit   int    // count that U-Boot allows; 0: it has none, and never falls back
+	Limit   int    // count that is allowed; 0: there is none, and a trial never falls back
 	ID      string // whose trial it is; "" if not ours
 	Floor   string // lowest version that may be installed; "" for none
 	CanSave bool   // U-Boot showed that it can save, or is not asked to show it
@@ -52,7 +53,7 @@ func (u *UBoot) State() (State, error) {
 	if err == nil {
 		err = s.env.sane()
 	}
-	st := s.env.state()
+	st := u.state(s.env)
 	st.Copies, st.Valid = len(u.copies), s.valid
 	return st, err
 }
@@ -66,12 +67,14 @@ func (e Env) sane() error {
 	return nil
 }
 
-func (e Env) state() State {
+func (u *UBoot) state(e Env) State {
+	count, limit := CountVariables(u.options.Counter)
 	return State{
 		Part:    number(e[varPart]),
 		Trial:   number(e[varTrial]) != 0, // U-Boot counts for any number but 0
-		Count:   number(e[varCount]),
-		Limit:   number(e[varLimit]),
+		Counter: u.options.Counter,
+		Count:   number(e[count]),
+		Limit:   number(e[limit]),
 		ID:      e[varID],
 		Floor:   e[varFloor],
 		CanSave: e[varCheckCanary] != "1" || e[varCanary] == "1",
@@ -98,7 +101,9 @@ type Trial struct {
 // Try arms a slot: from the next boot on it is on trial. It is one write: on
 // nil it is in force and on the medium. It is refused with ErrPending,
 // ErrCannotSave, ErrSingleCopy, ErrNoLimit or ErrNoCopy, and then nothing was
-// written. With CounterRegister the limit and the count are left alone.
+// written. With CounterRegister U-Boot's own bootcount and bootlimit are left
+// alone: its register counts every boot, and with a limit in the environment a
+// healthy system would fall back. Our boot script counts in variables of its own.
 func (u *UBoot) Try(t Trial) error {
 	return u.Update(func(e Env) error {
 		if err := u.check(e); err != nil {
@@ -107,21 +112,26 @@ func (u *UBoot) Try(t Trial) error {
 		if err := e.set(t.Part); err != nil {
 			return err
 		}
-		e[varTrial], e[varID] = "1", t.ID
-		if u.options.Counter == CounterRegister {
-			return nil
-		}
-		e[varCount] = "0"
+		count, limit := CountVariables(u.options.Counter)
+		e[varTrial], e[varID], e[count] = "1", t.ID, "0"
 		if t.Limit != 0 {
-			e[varLimit] = strconv.Itoa(t.Limit)
+			e[limit] = strconv.Itoa(t.Limit)
 		}
-		return e.limited()
+		return u.limited(e)
 	})
 }
 
 // Check tells why Try would be refused, and writes nothing. Beyond the refusals
-// of Try it knows of copies that the kernel would not let us write.
+// of Try it knows of copies that the kernel would not let us write, and of a
+// lock that cannot be taken.
 func (u *UBoot) Check() error {
+	held, err := lock(u.options.LockPath) // one that cannot be had would be found too late otherwise
+	if err != nil {
+		return err
+	}
+	if err := held.Close(); err != nil {
+		return err
+	}
 	e, err := u.Env()
 	if err != nil {
 		return err
@@ -141,7 +151,7 @@ func (u *UBoot) check(e Env) error {
 	if err := e.sane(); err != nil {
 		return err
 	}
-	s := e.state()
+	s := u.state(e)
 	switch {
 	case s.Trial:
 		return ErrPending
@@ -153,22 +163,20 @@ func (u *UBoot) check(e Env) error {
 		// Above the limit U-Boot runs nothing else, and stops at its prompt.
 		return fmt.Errorf("%w (%s is not set)", ErrNoLimit, varAltBoot)
 	case u.native():
-		return e.limited()
+		return u.limited(e)
 	}
 	return nil
 }
 
 // limited refuses an environment in which a trial would never end.
-func (e Env) limited() error {
-	if e.state().Limit == 0 {
-		return fmt.Errorf("%w (%s is %q)", ErrNoLimit, varLimit, e[varLimit])
+func (u *UBoot) limited(e Env) error {
+	if _, limit := CountVariables(u.options.Counter); u.state(e).Limit == 0 {
+		return fmt.Errorf("%w (%s is %q)", ErrNoLimit, limit, e[limit])
 	}
 	return nil
 }
 
-func (u *UBoot) native() bool {
-	return u.options.Counter == "" || u.options.Counter == CounterNative
-}
+func (u *UBoot) native() bool { return u.options.Counter == CounterNative }
 
 // Commit ends a trial for good: part boots from now on. A floor that is not
 // empty is kept in the environment, where wiping the state directory does not
@@ -220,6 +228,10 @@ func CountVariables(counter string) (count, limit string) {
 	}
 	return varCount, varLimit
 }
+
+// MaxScriptBoots is how many boots of a trial our boot script can count: it
+// counts in one decimal digit.
+const MaxScriptBoots = 9
 
 // PartVariables returns the names of the variables that say which slot boots,
 // in decimal and in hexadecimal, and whether it is on trial.

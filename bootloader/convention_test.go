@@ -9,7 +9,7 @@ import (
 )
 
 func TestState(t *testing.T) {
-	base := State{Part: 2, Limit: 1, CanSave: true, AltBoot: true, Copies: 2, Valid: 2}
+	base := State{Part: 2, Counter: CounterNative, Limit: 1, CanSave: true, AltBoot: true, Copies: 2, Valid: 2}
 	but := func(f func(*State)) State { s := base; f(&s); return s }
 	for _, v := range []struct {
 		name  string
@@ -67,8 +67,11 @@ func TestTry(t *testing.T) {
 		{"native by name", Options{Counter: CounterNative}, nil, Trial{10, "0123", 3}, armed, nil},
 		{"limit of the environment", Options{}, []string{varLimit, "3"}, Trial{10, "0123", 0}, armed, nil},
 		{"script writes the limit", Options{Counter: CounterScript}, []string{varLimit, ""}, Trial{10, "0123", 3}, armed, nil},
-		{"register: neither limit nor count", Options{Counter: CounterRegister}, []string{varLimit, "", varCount, "9"}, Trial{10, "0123", 3},
-			append(append([]string{}, armed...), varLimit, "", varCount, "9"), nil},
+		{"register: neither limit nor count of U-Boot's", Options{Counter: CounterRegister}, []string{varLimit, "", varCount, "9", varOwnCount, "2"}, Trial{10, "0123", 3},
+			append(append([]string{}, armed...), varLimit, "", varCount, "9", varOwnCount, "0", varOwnLimit, "3"), nil},
+		{"register: limit of the environment", Options{Counter: CounterRegister}, []string{varLimit, "", varOwnLimit, "2"}, Trial{10, "0123", 0},
+			append(append([]string{}, armed...), varLimit, "", varOwnCount, "0", varOwnLimit, "2"), nil},
+		{"register: U-Boot's limit is none", Options{Counter: CounterRegister}, []string{varLimit, "3"}, Trial{10, "x", 0}, nil, ErrNoLimit},
 		{"pending", Options{}, []string{varTrial, "1"}, Trial{10, "x", 3}, nil, ErrPending},
 		{"pending, as another number", Options{}, []string{varTrial, "2"}, Trial{10, "x", 3}, nil, ErrPending},
 		{"trial is a word", Options{}, []string{varTrial, "yes"}, Trial{10, "x", 3}, nil, errAny},
@@ -106,6 +109,19 @@ func TestTry(t *testing.T) {
 				t.Error("the copy that was current was touched")
 			}
 		})
+	}
+}
+
+// A register's trial is counted and limited in variables of its own, and what
+// U-Boot counts beside them says nothing of it.
+func TestStateOfARegister(t *testing.T) {
+	u := newBench(t, Options{Counter: CounterRegister}, pair(t, with(board(), varCount, "7", varLimit, "1", varOwnCount, "2", varOwnLimit, "3"))...)
+	st, err := u.State()
+	if err != nil || st.Count != 2 || st.Limit != 3 || st.Counter != CounterRegister {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if count, limit := CountVariables(CounterScript); count != varCount || limit != varLimit {
+		t.Errorf("a script counts in %s and %s", count, limit)
 	}
 }
 

@@ -27,5 +27,13 @@
 //	plimsoll_trial         whose trial it is; the bootloader never touches it
 //	plimsoll_floor         the lowest version that may be installed
 //
+// Some boards have a U-Boot that counts every boot in a register, whatever
+// upgrade_available says. A bootlimit in its environment would make a healthy
+// system fall back, so that on these (CounterRegister) neither bootcount nor
+// bootlimit is ever written, and our boot script counts in
+//
+//	plimsoll_count         boots since the trial began
+//	plimsoll_limit         when plimsoll_count exceeds it the script returns to the other slot
+//
 // Everything else in the environment is kept as it is.
 package bootloader

@@ -24,7 +24,7 @@ type Options struct {
 const (
 	CounterNative   = "native"   // U-Boot, in the environment, while upgrade_available is 1
 	CounterScript   = "script"   // our boot script, in the environment
-	CounterRegister = "register" // a register outside of it: every boot, whatever the environment says
+	CounterRegister = "register" // our boot script, in variables of its own, beside a register of U-Boot's that counts every boot
 )
 
 // A UBoot is the environment of one device.
@@ -45,7 +45,9 @@ func OpenUBoot(o Options, copies ...Location) (*UBoot, error) {
 		o.Sys = "/sys"
 	}
 	switch o.Counter {
-	case "", CounterNative, CounterScript, CounterRegister:
+	case "":
+		o.Counter = CounterNative
+	case CounterNative, CounterScript, CounterRegister:
 	default:
 		return nil, fmt.Errorf("boot environment: counter %q is not known", o.Counter)
 	}
@@ -189,6 +191,25 @@ func (u *UBoot) Update(f func(Env) error) (err error) {
 	return errors.Join(u.update(f), held.Close())
 }
 
+// Renew makes both copies valid again where one is and the other is not: that
+// one is written with the variables of the first, as Update writes. Where both
+// are valid, or there is only one, nothing is written.
+func (u *UBoot) Renew() (err error) {
+	held, err := lock(u.options.LockPath)
+	if err != nil {
+		return err
+	}
+	return errors.Join(u.renew(), held.Close())
+}
+
+func (u *UBoot) renew() error {
+	s, err := u.snapshot()
+	if err != nil || s.valid == len(u.copies) {
+		return err
+	}
+	return u.replace(s, s.env)
+}
+
 func (u *UBoot) update(f func(Env) error) error {
 	s, err := u.snapshot()
 	if err != nil {
@@ -202,6 +223,12 @@ func (u *UBoot) update(f func(Env) error) error {
 	if maps.Equal(env, s.env) {
 		return nil
 	}
+	return u.replace(s, env)
+}
+
+// replace writes env to the copy that is not current, which makes it the one
+// that is.
+func (u *UBoot) replace(s snapshot, env Env) error {
 	if !u.redundant() && !u.options.SingleCopy {
 		return ErrSingleCopy
 	}

@@ -391,3 +391,43 @@ func TestNoLockNoWrite(t *testing.T) {
 		t.Errorf("reading needs no lock: %v", err)
 	}
 }
+
+// Renew makes both copies valid, with the same variables, and writes nothing
+// else.
+func TestRenew(t *testing.T) {
+	for _, v := range []struct {
+		name   string
+		spoil  int // copy to damage; -1: none
+		writes bool
+	}{{"both valid", -1, false}, {"stale one damaged", 0, true}, {"current one damaged", 1, true}} {
+		u := newBench(t, Options{}, pair(t, board())...)
+		if v.spoil >= 0 {
+			u.put(v.spoil, damaged(u.get(v.spoil)))
+		}
+		env, err := u.Env()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := u.both()
+		if err := u.Renew(); err != nil {
+			t.Errorf("%s: %v", v.name, err)
+		}
+		st, err := u.State()
+		now, _ := u.Env()
+		if d := cmp.Diff(env, now); d != "" || err != nil || st.Valid != 2 {
+			t.Errorf("%s: %d copies valid, %v\n%s", v.name, st.Valid, err, d)
+		}
+		if (u.both() != before) != v.writes {
+			t.Errorf("%s: written: %v", v.name, !v.writes)
+		}
+	}
+	u := newBench(t, Options{}, encode(t, board(), false, 0))
+	if err := u.Renew(); err != nil {
+		t.Errorf("single copy: %v", err)
+	}
+	u = newBench(t, Options{}, damaged(encode(t, board(), true, 1)), damaged(encode(t, board(), true, 2)))
+	before := u.both()
+	if err := u.Renew(); !errors.Is(err, ErrNoCopy) || u.both() != before {
+		t.Errorf("both lost: %v", err)
+	}
+}
