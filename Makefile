@@ -1,5 +1,5 @@
 # Everything that people and CI do with this project is a target here.
-#   make demo     a story of one device, in a minute, without root
+#   make demo     a story of one device: a real bootloader in an emulated board
 #   make test     every kind of test, in under 25 minutes on two cores
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,20 +10,24 @@ VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X main.Version=$(VERSION)'
 
 # What the demo and the tests run beside Go, as command:package.
-DEMO := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
-TEST := $(DEMO) mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
+FILES := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
+DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot depmod:kmod qemu-system-aarch64:qemu-system-arm
+TEST := $(FILES) $(DEMO) sfdisk:fdisk bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd gcc:gcc
-BENCH := $(DEMO) mmdebstrap:mmdebstrap time:time
+BENCH := $(FILES) mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
 RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts)$$
 
-.PHONY: build demo test check bench fuzz soak release clean need-demo need-test need-bench
+.PHONY: build demo demo-files test check bench fuzz soak release clean need-demo need-files need-test need-bench
 
 build: ## the command, in build/
 	go build $(FLAGS) -o build/plimsoll ./cmd/plimsoll
 
-demo: need-demo build ## a device made of files: install, commit, refuse, roll back
+demo: need-demo build ## an emulated board: an image, an update from a stick, a broken one that comes back
+	go run ./cmd/internal/demo build/plimsoll
+
+demo-files: need-files build ## a device made of files, in a minute, without root: install, commit, refuse, roll back
 	docs/demo.sh build/plimsoll
 
 test: need-test check ## every kind of test; long counts as a seeded sample
@@ -71,6 +75,8 @@ define need
 endef
 need-demo:
 	$(call need,$(DEMO))
+need-files:
+	$(call need,$(FILES))
 need-test:
 	$(call need,$(TEST))
 need-bench:

@@ -62,9 +62,10 @@ var shutdownNames = []string{"reboot", "poweroff", "halt"}
 // is whoever calls: under fakeroot, root.
 func (d *Debian) WriteGuest(dir string, g Guest) error {
 	w := &treeWriter{dir: dir}
-	for _, name := range []string{"boot/firmware", "data", "dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin"} {
+	for _, name := range []string{"boot/firmware", "data", "dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var"} {
 		w.mkdir(name)
 	}
+	w.link("var/lock", "../run/lock")
 	d.writeBusybox(w)
 	d.writeBoot(w)
 	d.writeModules(w)
