@@ -65,7 +65,7 @@ func (s *session) adopt() error {
 func (s *session) abandon(d Decision) error {
 	t := s.state.Trial
 	s.mark(t.Target, StatusBad)
-	t.Class, t.Reason = ClassDisturbed, d.Row
+	t.Class, t.Reason, t.Why = ClassDisturbed, d.Row, d.Is
 	s.remember(t)
 	if err := s.enter(PhaseFailed); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (s *session) finish() error {
 func (s *session) fail(d Decision) error {
 	t := s.state.Trial
 	if d.Class != ClassNone {
-		t.Class, t.Reason = d.Class, d.Row
+		t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 	}
 	if t.Class == ClassBad {
 		s.mark(t.Target, StatusBad)
@@ -151,7 +151,7 @@ func (s *session) disarm(d Decision) error {
 	t := s.state.Trial
 	if t.Phase != PhaseFailed {
 		if d.Class != ClassNone {
-			t.Class, t.Reason = d.Class, d.Row
+			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 		}
 		s.mark(t.Target, StatusWritten)
 		s.remember(t)
@@ -170,10 +170,11 @@ func (s *session) goBack(d Decision) error {
 	var recorded error
 	if t != nil && s.missing == nil {
 		if t.Phase != PhaseRollingBack {
-			t.Class, t.Reason = d.Class, d.Row
+			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 		}
 		if s.byHand {
 			t.Class, t.Reason, d.Is = ClassNone, "by hand", "rolled back by hand"
+			t.Why = d.Is
 		}
 		recorded = s.enter(PhaseRollingBack)
 		s.noteTrial("rolling back", d)
@@ -203,9 +204,9 @@ func (s *session) reboot() error {
 
 // restore writes both copies of the environment from the backup.
 func (s *session) restore(d Decision) error {
-	raw, ok := s.backupFits(s.state)
-	if !ok {
-		return fmt.Errorf("%w: the backup of the boot environment does not fit", ErrAttention)
+	raw, err := s.backupFits(s.state)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAttention, err)
 	}
 	if err := s.Boot.Restore(raw, s.slot(d.Boots).Part); err != nil {
 		return err

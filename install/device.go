@@ -25,6 +25,7 @@ type Bootloader interface {
 	Forget() error
 	Raw() ([]byte, error)
 	Restore(raw []byte, part int) error
+	Renew() error
 	Locations() []bootloader.Location
 }
 
@@ -42,6 +43,10 @@ type Device struct {
 	// Bench believes mender_boot_part about the running slot, for a device
 	// made of files: nothing reboots, and every boot is the same one.
 	Bench bool
+
+	// RunDir is a folder that a boot empties, in which Resume leaves word that
+	// it ran. Empty: it leaves none.
+	RunDir string
 
 	// Report is told of progress, and may be nil.
 	Report func(Progress)
@@ -117,6 +122,11 @@ func (d *Device) slot(name string) partition.Slot {
 	}
 	return d.Slots.B
 }
+
+// CheckState tells why the state directory cannot be used: ErrState. It only
+// looks: whether a file can be written there is for others to try, without the
+// lock, which a Resume may want at the same time.
+func (d *Device) CheckState() error { return d.checkState() }
 
 // checkState refuses a state directory in which the record would not outlive
 // the update: on a slot, or not a writable mount of its own. It only looks.
@@ -213,15 +223,25 @@ func (d *Device) geometry() *Backup {
 	return &b
 }
 
-// backupFits returns the backup, if it belongs to this environment.
-func (d *Device) backupFits(s *State) ([]byte, bool) {
+// backupFits returns the backup, if it belongs to this environment, and else
+// the reason.
+func (d *Device) backupFits(s *State) ([]byte, error) {
 	now := d.geometry()
-	if s.Backup == nil || s.Backup.Geometry != now.Geometry || s.Backup.Disk != now.Disk {
-		return nil, false
+	switch {
+	case s.Backup == nil:
+		return nil, errors.New("there is no backup")
+	case s.Backup.Geometry != now.Geometry:
+		return nil, fmt.Errorf("the backup is of an environment at %s, and this one is at %s", s.Backup.Geometry, now.Geometry)
+	case s.Backup.Disk != now.Disk:
+		return nil, fmt.Errorf("the backup is of another disk (%s), and this one is %s", orNone(s.Backup.Disk), orNone(now.Disk))
 	}
-	raw, err := os.ReadFile(filepath.Join(d.StateDir, "env.backup"))
-	if err != nil || int64(len(raw)) != d.Boot.Locations()[0].Size {
-		return nil, false
+	path := filepath.Join(d.StateDir, "env.backup")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the backup: %w", err)
 	}
-	return raw, true
+	if want := d.Boot.Locations()[0].Size; int64(len(raw)) != want {
+		return nil, fmt.Errorf("the backup: %s has %d bytes, want %d", path, len(raw), want)
+	}
+	return raw, nil
 }

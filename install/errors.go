@@ -19,6 +19,7 @@ var (
 	ErrDepends      = errors.New("the artifact depends on something that is not there")
 	ErrDowngrade    = errors.New("the artifact is older than what is installed")
 	ErrFailedBefore = errors.New("the artifact failed on this device before")
+	ErrIntact       = errors.New("the boot environment is not damaged")
 	ErrLocked       = errors.New("another plimsoll is at work on this device")
 )
 

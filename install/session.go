@@ -103,7 +103,8 @@ func (s *session) situation() Situation {
 	if s.env.ID != "" {
 		sit.ID = IDOther
 	}
-	_, sit.Backup = s.backupFits(s.state)
+	_, err := s.backupFits(s.state)
+	sit.Backup = err == nil
 	switch t := s.state.Trial; {
 	case s.missing != nil:
 		sit.Phase = phaseMissing

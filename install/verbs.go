@@ -20,6 +20,7 @@ type Outcome struct {
 // is; ErrFellBack if an update did not stay; ErrCut, ErrForeign, ErrAttention.
 // It may be called at any time, and again.
 func (d *Device) Resume(ctx context.Context) (Outcome, error) {
+	d.stamp()
 	s, err := d.begin()
 	if err != nil {
 		return Outcome{}, err

@@ -41,6 +41,7 @@ var advice = []struct {
 	{install.ErrLocked, exitFailed, "wait until the other one is done, and try again"},
 	{install.ErrForeign, exitFailed, "commit or roll back with the client that installed it"},
 	{install.ErrNothing, exitNothing, ""},
+	{install.ErrIntact, exitNothing, ""},
 	{install.ErrNotOnTrial, exitFailed, "reboot first; or take it back with: plimsoll rollback"},
 	{install.ErrFellBack, exitFailed, "see: plimsoll history; the artifact is installed again only with --retry"},
 	{install.ErrCut, exitFailed, "install the artifact again; what was written already is not written twice"},
