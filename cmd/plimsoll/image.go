@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -84,50 +84,96 @@ mcopy (mtools) and fakeroot.`,
 func (a *app) imageBoardsCommand() *cobra.Command {
 	var dirs []string
 	cmd := &cobra.Command{
-		Use:   "boards",
-		Short: "List the boards that images can be built for",
+		Use:   "boards [BOARD]",
+		Short: "List the boards that images can be built for, or show one",
 		Long: `Boards lists the profiles that are built in, and those in the folders named
-with --board-dir. docs/boards.md shows how to add one.`,
-		Args: cobra.NoArgs,
-		RunE: a.verb(func(context.Context, []string) error { return a.runImageBoards(dirs) }),
+with --board-dir. Of one board it shows what an integrator must know, and where
+its firmware comes from. docs/boards.md shows how to add one.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.verb(func(_ context.Context, args []string) error { return a.runImageBoards(dirs, args) }),
 	}
 	cmd.Flags().StringArrayVar(&dirs, "board-dir", nil, "folder with board profiles; may be given several times")
 	return cmd
 }
 
-func (a *app) runImageBoards(dirs []string) error {
-	names := board.Names()
-	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(dir, "*.toml"))
-		if err != nil {
+func (a *app) runImageBoards(dirs, names []string) error {
+	one := len(names) > 0
+	if !one {
+		var err error
+		if names, err = boardNames(dirs); err != nil {
 			return err
 		}
-		for _, f := range files {
-			names = append(names, strings.TrimSuffix(filepath.Base(f), ".toml"))
-		}
 	}
-	slices.Sort(names)
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	if !a.out.json {
-		fmt.Fprintln(w, "BOARD\tDEVICE TYPE\tBOOTS BY\tDISK\tDESCRIPTION")
-	}
-	for _, name := range slices.Compact(names) {
+	var boards []*board.Profile
+	for _, name := range names {
 		p, err := board.Load(name, dirs...)
 		if err != nil {
 			return err
 		}
+		boards = append(boards, p)
 		a.out.event("board", fields{
 			"board": p.Name, "description": p.Description, "device_type": p.DeviceType, "arch": p.Arch,
 			"method": p.Boot.Method, "experimental": p.Experimental, "notes": strings.TrimSpace(p.Notes), "disk": p.Disk.Linux,
 		})
-		if a.out.json {
-			continue
+	}
+	switch {
+	case a.out.json:
+		return nil
+	case one:
+		return showBoard(a.stdout, boards[0])
+	}
+	return listBoards(a.stdout, boards)
+}
+
+// boardNames returns those that are built in and those in folders.
+func boardNames(dirs []string) ([]string, error) {
+	names := board.Names()
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
 		}
+		for _, e := range entries {
+			if name, ok := strings.CutSuffix(e.Name(), ".toml"); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func listBoards(out io.Writer, boards []*board.Profile) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "BOARD\tDEVICE TYPE\tBOOTS BY\tDISK\tDESCRIPTION")
+	for _, p := range boards {
 		description := p.Description
 		if p.Experimental {
 			description += " (experimental)"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.DeviceType, p.Boot.Method, p.Disk.Linux, description)
+	}
+	return w.Flush()
+}
+
+func showBoard(out io.Writer, p *board.Profile) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\n\ndevice type\t%s\nboots by\t%s\ndisk\t%s, %s\n", p.Description, p.DeviceType, p.Boot.Method, p.Disk.Linux, p.Disk.Table)
+	for i, q := range p.Partitions {
+		fmt.Fprintf(w, "partition %d\t%s, %v\n", i+1, q.Name, q.Size)
+	}
+	for _, f := range p.Firmware {
+		from := strings.Join(f.From, "; ")
+		if f.Content != "" {
+			from = "written by plimsoll, unless --firmware has one"
+		}
+		if f.Optional {
+			from += " (optional)"
+		}
+		fmt.Fprintf(w, "%s\t%s\n", f.File, from)
+	}
+	if notes := strings.TrimSpace(p.Notes); notes != "" {
+		fmt.Fprintf(w, "\n%s\n", notes)
 	}
 	return w.Flush()
 }

@@ -30,7 +30,8 @@ type build struct {
 	layout []board.Partition
 	time   time.Time
 	id     image.ID
-	work   string // a folder beside the output
+	work   string       // a folder beside the output
+	trust  []image.File // the public keys
 }
 
 func (a *app) runImageBuild(ctx context.Context, o imageOptions) error {
@@ -108,6 +109,9 @@ func (b *build) plan() (*image.Disk, []image.File, error) {
 	}
 	boot, err := b.bootFiles()
 	if err != nil {
+		return nil, nil, err
+	}
+	if b.trust, err = b.keyFiles(); err != nil {
 		return nil, nil, err
 	}
 	if disk.Areas, err = b.environment(); err != nil {

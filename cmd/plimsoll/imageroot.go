@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/plimsoll-ota/plimsoll/partition/image"
@@ -24,10 +25,6 @@ const (
 
 // makeSlot makes slot A's file system, with the files that a device needs.
 func (b *build) makeSlot(ctx context.Context) error {
-	keys, err := b.keyFiles()
-	if err != nil {
-		return err
-	}
 	b.step("make the root file system")
 	img := b.path("slot.ext4")
 	e := image.Ext4{Source: b.rootfs, Size: int64(b.partition("a").Size), ID: b.id.Sub("slot"), Time: b.time}
@@ -38,12 +35,14 @@ func (b *build) makeSlot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ours && len(keys) == 0 {
-		if err := b.lookForKeys(ctx, img); err != nil {
+	if ours {
+		more, err := b.lookAround(ctx, img)
+		if err != nil {
 			return err
 		}
+		files = append(files, more...)
 	}
-	return image.AddFiles(ctx, img, b.time, append(files, keys...)...)
+	return image.AddFiles(ctx, img, b.time, append(files, b.trust...)...)
 }
 
 // settings returns the configuration files that the root file system needs and
@@ -120,17 +119,28 @@ func (b *build) keyFiles() (files []image.File, err error) {
 	return files, nil
 }
 
-// lookForKeys says so where a device will trust nobody.
-func (b *build) lookForKeys(ctx context.Context, img string) error {
+// lookAround says where a device will trust nobody, or have no state, and
+// returns the folder that the data partition is mounted at.
+func (b *build) lookAround(ctx context.Context, img string) ([]image.File, error) {
 	names, err := image.ReadDir(ctx, img, rootKeys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, n := range names {
-		if strings.HasSuffix(n, ".pem") {
-			return nil
-		}
+	if len(b.trust) == 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".pem") }) {
+		b.out.say("note: no public key was given, and none is in %s: the device will refuse every update", rootKeys)
 	}
-	b.out.say("note: no public key was given, and none is in %s: the device will refuse every update", rootKeys)
-	return nil
+	fstab, err := image.ReadFile(ctx, img, "/etc/fstab")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	units, err := image.ReadDir(ctx, img, "/etc/systemd/system")
+	if err != nil {
+		return nil, err
+	}
+	if !mountsData.Match(fstab) && !slices.Contains(units, "data.mount") {
+		b.out.say("note: nothing in /etc/fstab mounts the data partition: LABEL=data /data ext4 defaults,nofail 0 2")
+	}
+	return []image.File{{Name: "/data", Mode: fs.ModeDir | 0o755}}, nil
 }
+
+var mountsData = regexp.MustCompile(`(?m)^[^#\s]\S*\s+/data\s`)

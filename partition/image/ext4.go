@@ -3,12 +3,15 @@ package image
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // An Ext4 is a file system to be made as a file.
@@ -81,7 +84,7 @@ func (e Ext4) take(ctx context.Context, path string, s *source) error {
 		return err
 	}
 	if size > e.Size {
-		return fmt.Errorf("a file system of %d bytes, a slot of %d: %w", size, e.Size, ErrSize)
+		return fmt.Errorf("a file system of %d bytes, room for %d: %w", size, e.Size, ErrSize)
 	}
 	dst, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -94,7 +97,10 @@ func (e Ext4) take(ctx context.Context, path string, s *source) error {
 	if err := (copier{ctx: ctx, dst: dst}).copy(s.File, size); err != nil {
 		return err
 	}
-	return dst.Close()
+	if err := dst.Close(); err != nil {
+		return err
+	}
+	return checked(ctx, path)
 }
 
 // What a superblock says in s_feature_incompat.
@@ -153,7 +159,7 @@ func ext4Size(f *os.File) (int64, error) {
 		return 0, err
 	}
 	if st.Size() < size {
-		return 0, fmt.Errorf("%w: a file system of %d bytes in a file of %d", ErrSource, size, st.Size())
+		return 0, fmt.Errorf("%w: a file system of %d bytes in a file of %d: it was cut short", ErrSource, size, st.Size())
 	}
 	return size, nil
 }
@@ -218,7 +224,10 @@ func (e Ext4) fillFrom(ctx context.Context, p program, s *source, dir string) er
 		if s.kind == kindFolder {
 			s.files, s.bytes = weigh(dir)
 		}
-		return fmt.Errorf("%d bytes in %d files and folders, a slot of %d bytes, of which ext4's own tables take a part: %w", s.bytes, s.files, e.Size, ErrSize)
+		return fmt.Errorf("%d bytes in %d files and folders, a file system of %d bytes with its own tables: %w", s.bytes, s.files, e.Size, ErrSize)
+	}
+	if line := complaint(err, "tar: "); line != "" && !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("%w: %s", ErrSource, line)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A fat is a FAT file system to be made as a file.
@@ -109,7 +112,7 @@ func (f fat) fill(ctx context.Context, img string) error {
 	slices.Sort(names) // a folder stands before what is in it
 	for _, d := range names {
 		if err := f.folder(ctx, img, d, folders[d]); err != nil {
-			if said(err, "Disk full", "No space", "full") {
+			if said(err, "Disk full") && !errors.Is(err, unix.ENOSPC) {
 				return f.tooLarge(sum)
 			}
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -142,7 +143,21 @@ func addFiles(ctx context.Context, img string, t time.Time, files []File) error 
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	_, _, err = program{name: "e2fsck", args: []string{"-fn", img}, time: t}.run(ctx)
+	return checked(ctx, img)
+}
+
+// checked returns an error unless a file system is without fault.
+func checked(ctx context.Context, img string) error {
+	out, _, err := program{name: "e2fsck", args: []string{"-fn", img}, time: time.Unix(1, 0)}.run(ctx)
+	var failed *exec.ExitError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "Pass ") {
+			return fmt.Errorf("%w: e2fsck finds errors in it: %s", ErrSource, line)
+		}
+	}
 	return err
 }
 
@@ -177,9 +192,13 @@ func addFile(ctx context.Context, img string, t time.Time, work string, i int, f
 	switch {
 	case f.Mode.IsDir():
 		kind = "040"
-		if found == "" {
+		switch found {
+		case "":
 			commands = "mkdir " + q + "\n"
-		} else if found != "directory" {
+		case "symlink": // it leads to one, or it is meant to
+			return nil
+		case "directory":
+		default:
 			return fmt.Errorf("a %s is there already", found)
 		}
 	case found == "directory":

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // packages says which Debian package has a program.
@@ -57,14 +59,18 @@ func (p program) run(ctx context.Context) (stdout, stderr string, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.stdin, &out, &complaints
 	cmd.Env = append(p.environment(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) } // on SIGTERM fakeroot would leave its daemon behind
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGINT) } // on SIGTERM fakeroot would leave its daemon behind
 	cmd.WaitDelay = 5 * time.Second
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return "", "", context.Cause(ctx)
 	}
 	if err != nil {
-		err = &programError{p.name, strings.TrimSpace(complaints.String()), err}
+		said := strings.TrimSpace(complaints.String())
+		if strings.Contains(said, "No space left on device") {
+			err = unix.ENOSPC
+		}
+		err = &programError{p.name, said, err}
 	}
 	return out.String(), complaints.String(), err
 }
@@ -113,4 +119,18 @@ func said(err error, phrases ...string) bool {
 		}
 	}
 	return false
+}
+
+// complaint returns the first line of what a program said that begins so.
+func complaint(err error, prefix string) string {
+	var e *programError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	for line := range strings.Lines(e.said) {
+		if strings.HasPrefix(line, prefix) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }

@@ -116,7 +116,10 @@ func (s *source) finish() error {
 	if errors.Is(s.err, io.ErrClosedPipe) {
 		return nil // tar stopped reading, and knows why
 	}
-	return s.err
+	if s.err != nil {
+		return fmt.Errorf("%w: %w", ErrSource, s.err)
+	}
+	return nil
 }
 
 func (s *source) pass(w io.Writer) error {
@@ -124,7 +127,7 @@ func (s *source) pass(w io.Writer) error {
 	if s.unpack != nil {
 		var err error
 		if r, err = s.unpack(r); err != nil {
-			return fmt.Errorf("%w: %w", ErrSource, err)
+			return err
 		}
 	}
 	r = io.TeeReader(r, w)
@@ -133,10 +136,9 @@ func (s *source) pass(w io.Writer) error {
 		h, err := t.Next()
 		if err == io.EOF {
 			_, err = io.Copy(io.Discard, r)
-			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrSource, err)
+		if h == nil || err != nil {
+			return err
 		}
 		s.files++
 		s.bytes += (h.Size + block - 1) / block * block

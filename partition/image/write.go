@@ -96,7 +96,7 @@ func (w *writer) partition(ctx context.Context, n int, p Partition) error {
 	case img == "":
 		w.used = append(w.used, span{p.Start, p.Start + min(p.Size, cleared)})
 		w.through(p.Size)
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	src, err := os.Open(img)
 	if err != nil {
