@@ -45,15 +45,17 @@ func (g *Growth) grow(host partition.Host) error {
 	if err != nil {
 		return err
 	}
-	d := &growing{f: f}
-	err = d.measure()
-	if err == nil {
-		err = g.table(d)
+	return errors.Join(g.on(&growing{f: f, write: f.WriteAt}, host), f.Close())
+}
+
+func (g *Growth) on(d *growing, host partition.Host) error {
+	if err := d.measure(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = g.fileSystem(d, host)
+	if err := g.table(d); err != nil {
+		return err
 	}
-	return errors.Join(err, f.Close())
+	return g.fileSystem(d, host)
 }
 
 // table enlarges the partition in the table.
@@ -65,6 +67,9 @@ func (g *Growth) table(d *growing) error {
 	last, err := t.last()
 	if err != nil {
 		return err
+	}
+	if last.end > d.sectors {
+		return fmt.Errorf("%w: partition %d ends at %d, the disk at %d", ErrLayout, last.number, last.end*sector, d.sectors*sector)
 	}
 	g.Partition, g.Was, g.Is = last.number, last.size()*sector, last.size()*sector
 	d.start = last.start * sector
@@ -84,6 +89,7 @@ func (g *Growth) table(d *growing) error {
 // A growing is a disk whose last partition is being enlarged.
 type growing struct {
 	f       *os.File
+	write   func(b []byte, off int64) (int, error)
 	sectors int64
 	start   int64 // of the last partition, in bytes
 }
@@ -117,7 +123,7 @@ func (d *growing) at(lba, n int64) ([]byte, error) {
 // put writes sectors so that they are on the medium before anything that
 // follows.
 func (d *growing) put(lba int64, b []byte) error {
-	if _, err := d.f.WriteAt(b, lba*sector); err != nil {
+	if _, err := d.write(b, lba*sector); err != nil {
 		return err
 	}
 	if err := d.f.Sync(); err != nil {
