@@ -101,7 +101,7 @@ func (b *build) plan() (*image.Disk, []image.File, error) {
 	if err := b.arrange(); err != nil {
 		return nil, nil, err
 	}
-	disk := &image.Disk{Table: b.board.Disk.Table, Size: b.diskSize(), Time: b.time}
+	disk := &image.Disk{Table: b.board.Disk.Table, Size: b.diskSize(), Time: b.time, Bmap: !b.noBmap}
 	for _, p := range b.layout {
 		disk.Partitions = append(disk.Partitions, image.Partition{
 			Name: p.Name, Boot: p.Name == "boot", Start: int64(p.Start), Size: int64(p.Size),
@@ -116,9 +116,6 @@ func (b *build) plan() (*image.Disk, []image.File, error) {
 	}
 	if disk.Areas, err = b.environment(); err != nil {
 		return nil, nil, err
-	}
-	if !b.noBmap {
-		disk.Bmap = b.output + ".bmap"
 	}
 	disk.Report = func(done, total int64) { b.out.count("write", done, total) }
 	return disk, boot, disk.Check()
@@ -348,8 +345,8 @@ func (b *build) report(disk *image.Disk) {
 		"file": b.output, "board": b.board.Name, "device_type": b.deviceType, "id": b.id.UUID(), "size": disk.Size,
 		"slot_size": int64(b.partition("a").Size), "data_size": int64(b.partition("data").Size),
 	}
-	if disk.Bmap != "" {
-		f["bmap"] = disk.Bmap
+	if disk.Bmap {
+		f["bmap"] = b.output + ".bmap"
 	}
 	if b.slotImage != "" {
 		f["slot_image"] = b.slotImage

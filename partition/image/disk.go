@@ -52,7 +52,7 @@ type Disk struct {
 	Partitions []Partition
 	Areas      []Area
 
-	Bmap   string                  // where a block map goes; "" for none
+	Bmap   bool                    // a block map is written beside it, as FILE.bmap
 	Report func(done, total int64) // bytes copied; may be nil
 }
 

@@ -219,7 +219,7 @@ func TestWrite(t *testing.T) {
 			t.Parallel()
 			d := standard(t, c.table, c.boot)
 			img := filepath.Join(t.TempDir(), "disk.img")
-			d.Bmap = img + ".bmap"
+			d.Bmap = true
 			if err := d.Write(t.Context(), img); err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +244,7 @@ func TestWrite(t *testing.T) {
 func copied(t *testing.T, d *Disk, img string) {
 	t.Helper()
 	medium := write(t, filepath.Join(t.TempDir(), "medium"), bytes.Repeat([]byte{0xa5}, int(d.Size)))
-	say(t, "bmaptool", "copy", "--bmap", d.Bmap, img, medium)
+	say(t, "bmaptool", "copy", "--bmap", img+".bmap", img, medium)
 	sound(t, d, medium)
 	for _, a := range d.Areas {
 		if got := read(t, medium)[a.Offset:]; !bytes.HasPrefix(got, a.Data) {
@@ -257,7 +257,7 @@ func copied(t *testing.T, d *Disk, img string) {
 	}
 
 	fresh := filepath.Join(t.TempDir(), "fresh")
-	say(t, "bmaptool", "copy", "--bmap", d.Bmap, img, fresh)
+	say(t, "bmaptool", "copy", "--bmap", img+".bmap", img, fresh)
 	if !bytes.Equal(read(t, fresh), read(t, img)) {
 		t.Error("a copy to an empty file differs from the image")
 	}
@@ -375,7 +375,7 @@ func TestTooLarge(t *testing.T) {
 		d := standard(t, MBR, 16*mib)
 		c.change(d)
 		img := filepath.Join(t.TempDir(), "disk.img")
-		d.Bmap = img + ".bmap"
+		d.Bmap = true
 		err := d.Write(t.Context(), img)
 		if !errors.Is(err, ErrSize) {
 			t.Errorf("%s: got %v", name, err)
@@ -471,11 +471,11 @@ func TestReproducible(t *testing.T) {
 	var images [2][]byte
 	for i := range images {
 		img := filepath.Join(t.TempDir(), "disk")
-		d.Bmap = img + ".bmap"
+		d.Bmap = true
 		if err := d.Write(t.Context(), img); err != nil {
 			t.Fatal(err)
 		}
-		images[i] = append(read(t, img), read(t, d.Bmap)...)
+		images[i] = append(read(t, img), read(t, img+".bmap")...)
 		time.Sleep(1100 * time.Millisecond)
 	}
 	if !bytes.Equal(images[0], images[1]) {
@@ -507,7 +507,7 @@ func TestCancelled(t *testing.T) {
 			}
 		}
 		img := filepath.Join(t.TempDir(), "disk.img")
-		d.Bmap = img + ".bmap"
+		d.Bmap = true
 		err := d.Write(ctx, img)
 		if err == nil && calls <= n {
 			return // it was through before that
@@ -558,7 +558,7 @@ func TestDiskFull(t *testing.T) {
 		}
 		t.Cleanup(func() { exec.Command("umount", dir).Run() })
 		img := filepath.Join(dir, "disk.img")
-		d.Bmap = img + ".bmap"
+		d.Bmap = true
 		err := d.Write(t.Context(), img)
 		if err != nil {
 			left(t, dir)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// Write makes the image at path, and its block map at d.Bmap. What is there is
-// replaced; after an error everything is as it was before.
+// Write makes the image at path, and its block map beside it. What is there is
+// replaced, also the map of an image that has none now. Until both are on the
+// medium everything is as it was, and after an error nothing else is left.
 func (d *Disk) Write(ctx context.Context, path string) error {
 	if err := d.write(ctx, path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -34,9 +36,12 @@ func (d *Disk) write(ctx context.Context, path string) error {
 	if err := w.all(ctx); err != nil {
 		return err
 	}
-	var text []byte
-	if d.Bmap != "" {
-		if text, err = bmap(ctx, w.f, d.Size, w.used); err != nil {
+	if d.Bmap {
+		text, err := bmap(ctx, w.f, d.Size, w.used)
+		if err != nil {
+			return err
+		}
+		if err := durable(filepath.Join(work, "bmap"), text); err != nil {
 			return err
 		}
 	}
@@ -46,7 +51,7 @@ func (d *Disk) write(ctx context.Context, path string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return w.appear(path, text)
+	return w.appear(path)
 }
 
 // A writer is an image in the making.
@@ -119,7 +124,7 @@ func (w *writer) partition(ctx context.Context, n int, p Partition) error {
 
 // use notes what of a file system must be on the medium.
 func (w *writer) use(ctx context.Context, p Partition, src *os.File) error {
-	if w.Bmap == "" {
+	if !w.Bmap {
 		return nil
 	}
 	spans := []span{{0, min(p.Size, cleared)}}
@@ -151,18 +156,17 @@ func (w *writer) through(n int64) {
 
 // appear gives image and map their names. A map of an earlier image goes first:
 // there is no moment at which it stands beside the new one.
-func (w *writer) appear(path string, text []byte) error {
-	if w.Bmap != "" {
-		if err := os.Remove(w.Bmap); err != nil && !os.IsNotExist(err) {
-			return err
-		}
+func (w *writer) appear(path string) error {
+	beside := path + ".bmap"
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := os.Rename(filepath.Join(w.work, "disk"), path); err != nil {
 		return err
 	}
-	if w.Bmap != "" {
-		if err := w.place(w.Bmap, text); err != nil {
-			return errors.Join(err, os.Remove(path))
+	if w.Bmap {
+		if err := os.Rename(filepath.Join(w.work, "bmap"), beside); err != nil {
+			return err
 		}
 	}
 	dir, err := os.Open(filepath.Dir(path))
@@ -172,14 +176,12 @@ func (w *writer) appear(path string, text []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-func (w *writer) place(path string, text []byte) error {
-	f, err := os.Create(filepath.Join(w.work, "bmap"))
+// durable writes a small file.
+func durable(path string, text []byte) error {
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return errors.Join(err, f.Sync(), f.Close())
 }
