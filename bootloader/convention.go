@@ -1,6 +1,7 @@
 package bootloader
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,6 +20,7 @@ const (
 	varCanary      = "mender_saveenv_canary"
 	varID          = "plimsoll_trial"
 	varFloor       = "plimsoll_floor"
+	varTargets     = "boot_targets"
 	varOwnCount    = "plimsoll_count" // instead of bootcount, where a register counts
 	varOwnLimit    = "plimsoll_limit" // instead of bootlimit, there
 )
@@ -37,6 +39,7 @@ type State struct {
 	Counter string // who counts the boots of a trial: CounterNative, CounterScript or CounterRegister
 	Count   int    // boots since the trial began
 	Limit   int    // count that is allowed; 0: there is none, and a trial never falls back
+	Beyond  int    // with CounterRegister, the bootlimit for U-Boot's register: above 0 a healthy system falls back
 	ID      string // whose trial it is; "" if not ours
 	Floor   string // lowest version that may be installed; "" for none
 	CanSave bool   // U-Boot showed that it can save, or is not asked to show it
@@ -69,7 +72,7 @@ func (e Env) sane() error {
 
 func (u *UBoot) state(e Env) State {
 	count, limit := CountVariables(u.options.Counter)
-	return State{
+	st := State{
 		Part:    number(e[varPart]),
 		Trial:   number(e[varTrial]) != 0, // U-Boot counts for any number but 0
 		Counter: u.options.Counter,
@@ -80,7 +83,29 @@ func (u *UBoot) state(e Env) State {
 		CanSave: e[varCheckCanary] != "1" || e[varCanary] == "1",
 		AltBoot: e[varAltBoot] != "",
 	}
+	if u.options.Counter == CounterRegister {
+		st.Beyond = number(e[varLimit])
+	}
+	return st
 }
+
+// commands are the variables that decide what a U-Boot starts which follows the
+// convention by itself.
+var commands = []string{varAltBoot, "bootcmd", "mender_setup"}
+
+// Commands names a version of the scripts in an environment. The saved ones win
+// over the defaults of a U-Boot that was replaced since.
+func (e Env) Commands() string {
+	h := sha256.New()
+	for _, name := range commands {
+		fmt.Fprintf(h, "%s=%s\n", name, e[name])
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8])
+}
+
+// BootTargets returns where U-Boot looks for something to boot, in its order,
+// as far as the environment says: "mmc0 usb0 dhcp".
+func (e Env) BootTargets() string { return e[varTargets] }
 
 // number reads a decimal as U-Boot does, for which what is no number is 0.
 func number(s string) int {

@@ -117,11 +117,24 @@ func TestTry(t *testing.T) {
 func TestStateOfARegister(t *testing.T) {
 	u := newBench(t, Options{Counter: CounterRegister}, pair(t, with(board(), varCount, "7", varLimit, "1", varOwnCount, "2", varOwnLimit, "3"))...)
 	st, err := u.State()
-	if err != nil || st.Count != 2 || st.Limit != 3 || st.Counter != CounterRegister {
+	if err != nil || st.Count != 2 || st.Limit != 3 || st.Beyond != 1 || st.Counter != CounterRegister {
 		t.Errorf("%+v, %v", st, err)
 	}
 	if count, limit := CountVariables(CounterScript); count != varCount || limit != varLimit {
 		t.Errorf("a script counts in %s and %s", count, limit)
+	}
+}
+
+// The name of the scripts follows them, and nothing else.
+func TestCommands(t *testing.T) {
+	have := board().Commands()
+	if len(have) != 16 || have != with(board(), varTrial, "1", varCount, "3").Commands() {
+		t.Errorf("commands are %s", have)
+	}
+	for _, name := range commands {
+		if with(board(), name, "run other").Commands() == have {
+			t.Errorf("%s makes no difference", name)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type Report struct {
 	Trial    *Trial               // the last update, whether open or closed
 	Failed   []Failure            //
 	Floor    string               //
+	Backup   error                // why the backup of the environment could not be restored here; nil if it could
 	Problem  error                // why the record or its directory cannot be used; nil if it can
 }
 
@@ -33,6 +34,7 @@ func (d *Device) Status() (Report, error) {
 		Trial: s.state.Trial, Failed: s.state.Failed, Problem: s.missing,
 	}
 	r.Floor, _ = s.floor()
+	_, r.Backup = s.backupFits(s.state)
 	if s.unreadable != nil {
 		r.Problem = s.unreadable
 	}

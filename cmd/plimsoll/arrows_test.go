@@ -23,10 +23,11 @@ var arrows = map[string][]string{
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
 	"install":             {"artifact", "partition", "bootloader"},
+	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/doctor", "udev", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

@@ -47,6 +47,8 @@ type config struct {
 		SingleCopy  bool   `toml:"single_copy"`
 		Counter     string `toml:"counter"`
 		Lock        string `toml:"lock"`
+		Board       string `toml:"board"`
+		Commands    string `toml:"commands"`
 	} `toml:"bootloader"`
 }
 
@@ -124,7 +126,12 @@ func (c *config) check() error {
 		return errors.New("state_dir is empty")
 	}
 	switch c.Bootloader.Counter {
-	case bootloader.CounterNative, bootloader.CounterScript, bootloader.CounterRegister:
+	case bootloader.CounterNative:
+		return nil
+	case bootloader.CounterScript, bootloader.CounterRegister:
+		if most := bootloader.MaxScriptBoots; c.Trial.Boots > most {
+			return fmt.Errorf("[trial] boots is 1 to %d where our boot script counts, in one digit, and not %d", most, c.Trial.Boots)
+		}
 		return nil
 	}
 	return fmt.Errorf(`[bootloader] counter is %q, %q or %q, not %q`,
@@ -170,17 +177,9 @@ func (c *config) device() (*install.Device, error) {
 		return nil, err
 	}
 	var host partition.Host
-	pair, err := host.Find(partition.Spec{
-		A: string(c.Slots.A), B: string(c.Slots.B), APart: c.Slots.APart, BPart: c.Slots.BPart,
-	})
+	pair, err := c.slots(host)
 	if err != nil {
-		return nil, fmt.Errorf("[slots]: %w", err)
-	}
-	bench := c.Slots.Running == "bootloader"
-	if bench {
-		if err := refuseBench(host, pair); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	boot, err := c.bootloader()
 	if err != nil {
@@ -188,12 +187,31 @@ func (c *config) device() (*install.Device, error) {
 	}
 	d := &install.Device{
 		Type: c.DeviceType, Slots: pair, Host: host, Boot: boot, Trust: ring,
-		StateDir: c.StateDir, TrialBoots: c.Trial.Boots, Bench: bench,
+		StateDir: c.StateDir, TrialBoots: c.Trial.Boots, Bench: c.bench(),
 	}
-	if !bench {
+	if !d.Bench {
 		d.Reboot = install.RebootNow
 	}
 	return d, nil
+}
+
+func (c *config) bench() bool { return c.Slots.Running == "bootloader" }
+
+// spec is how the configuration names the slots.
+func (c *config) spec() partition.Spec {
+	return partition.Spec{A: string(c.Slots.A), B: string(c.Slots.B), APart: c.Slots.APart, BPart: c.Slots.BPart}
+}
+
+// slots finds them, and refuses a bench where it must not be.
+func (c *config) slots(host partition.Host) (partition.Pair, error) {
+	pair, err := host.Find(c.spec())
+	if err != nil {
+		return pair, fmt.Errorf("[slots]: %w", err)
+	}
+	if c.bench() {
+		return pair, refuseBench(host, pair)
+	}
+	return pair, nil
 }
 
 func (c *config) bootloader() (*bootloader.UBoot, error) {

@@ -88,7 +88,7 @@ Exit codes:
 	cmd.AddCommand(
 		a.artifactCommand(), a.keyCommand(), a.imageCommand(),
 		a.installCommand(), a.resumeCommand(), a.commitCommand(), a.rollbackCommand(),
-		a.statusCommand(), a.historyCommand(),
+		a.statusCommand(), a.historyCommand(), a.doctorCommand(),
 	)
 	return cmd
 }
