@@ -67,6 +67,7 @@ type Trial struct {
 	Uptime   float64           `json:"uptime,omitempty"` // seconds since that boot (CLOCK_BOOTTIME)
 	Class    Class             `json:"class,omitempty"`  // of the failure
 	Reason   string            `json:"reason,omitempty"` // of the failure: the row's number
+	Why      string            `json:"why,omitempty"`    // of the failure, for people
 	Returned bool              `json:"returned,omitempty"`
 
 	unknown map[string]json.RawMessage
