@@ -41,6 +41,10 @@ func (s *session) act(ctx context.Context, d Decision) error {
 		return s.reboot()
 	case Restore:
 		return s.restore(d)
+	case Prove:
+		return s.prove()
+	case Restart:
+		return s.reboot()
 	}
 	panic(fmt.Sprintf("install: no action %d", d.Do))
 }
@@ -52,8 +56,12 @@ func (s *session) adopt() error {
 	if s.state.Slots[source].Status == "" {
 		s.mark(source, StatusGood) // it armed this trial, so it was running
 	}
+	var drill Status
+	if isDrill(s.env.ID) {
+		drill = StatusWritten
+	}
 	s.state.Trial = &Trial{
-		ID: s.env.ID, Phase: PhaseAlive, Source: source, Target: s.run,
+		ID: s.env.ID, Drill: drill, Phase: PhaseAlive, Source: source, Target: s.run,
 		Artifact: "unknown", Boots: max(1, s.env.Count), Uptime: uptime(), Clears: &[]string{},
 	}
 	return s.save()
@@ -130,9 +138,12 @@ func (s *session) fail(d Decision) error {
 	if d.Class != ClassNone {
 		t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 	}
-	if t.Class == ClassBad {
+	switch {
+	case t.Drill != "":
+		s.endDrill(d)
+	case t.Class == ClassBad:
 		s.mark(t.Target, StatusBad)
-	} else {
+	default:
 		s.mark(t.Target, StatusWritten)
 	}
 	s.remember(t)
@@ -154,6 +165,9 @@ func (s *session) disarm(d Decision) error {
 			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 		}
 		s.mark(t.Target, StatusWritten)
+		if t.Drill != "" {
+			s.endDrill(d)
+		}
 		s.remember(t)
 		if err := s.enter(PhaseFailed); err != nil {
 			return err
@@ -240,17 +254,21 @@ func (s *session) armAgain(ctx context.Context) error {
 // arm are steps 4 and 5: the intent on the medium, then one write of the
 // environment. An arm that did not come about closes the record.
 func (s *session) arm(t *Trial) error {
-	manifest, err := artifact.ParseSum(t.Manifest)
+	basis, kind, limit := t.Manifest, "", s.TrialBoots
+	if t.Drill != "" {
+		basis, kind, limit = t.SHA256, drillID, drillBoots // of an image whose artifact nobody may have any more
+	}
+	manifest, err := artifact.ParseSum(basis)
 	if err != nil {
 		return err
 	}
-	t.ID, t.Boots, t.Returned = newTrialID(manifest), 0, false
+	t.ID, t.Boots, t.Returned = newTrialID(kind, manifest), 0, false
 	s.report(Progress{Step: StepRecord})
 	if err := s.enter(PhaseArming); err != nil {
 		return &Error{StepRecord, t.Artifact, err}
 	}
 	s.report(Progress{Step: StepArm})
-	err = s.Boot.Try(bootloader.Trial{Part: s.slot(t.Target).Part, ID: t.ID, Limit: s.TrialBoots})
+	err = s.Boot.Try(bootloader.Trial{Part: s.slot(t.Target).Part, ID: t.ID, Limit: limit})
 	if err != nil {
 		return &Error{StepArm, t.Artifact, errors.Join(err, s.unarm(t))}
 	}
@@ -281,17 +299,20 @@ func (s *session) unarm(t *Trial) error {
 }
 
 // newTrialID names one trial of one artifact: the first 16 hex digits of
-// SHA-256(manifest ‖ nonce).
-func newTrialID(manifest artifact.Sum) string {
+// SHA-256(manifest ‖ nonce), fewer where a kind stands before them.
+func newTrialID(kind string, manifest artifact.Sum) string {
 	nonce := make([]byte, 16)
 	rand.Read(nonce) // never fails (crypto/rand)
 	sum := sha256.Sum256(append(manifest[:], nonce...))
-	return hex.EncodeToString(sum[:8])
+	return (kind + hex.EncodeToString(sum[:8]))[:16]
 }
 
 // noteTrial appends an event about the trial to the history.
 func (s *session) noteTrial(event string, d Decision) {
 	t := s.state.Trial
+	if t.Drill != "" {
+		event = drillEvent(event, d)
+	}
 	s.note(Event{
 		Event: event, Row: d.Row, Artifact: t.Artifact, Manifest: t.Manifest,
 		From: t.Source, To: t.Target, Class: t.Class, Detail: d.Is,

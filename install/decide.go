@@ -63,6 +63,7 @@ type Situation struct {
 	Returned   bool // a reboot to go back was already asked for, for this id
 	SourceGood bool // the source slot holds a complete system
 	Backup     bool // a backup of the environment is there and fits this device
+	Drill      bool // the record is of a drill: it gets no verdict, and the bootloader must go back by itself
 	Verdict    Verdict
 }
 
@@ -86,6 +87,8 @@ const (
 	Return                  // record, environment back to the source, reboot
 	Reboot                  // the environment is back already: force the reboot
 	Restore                 // both copies are lost: write them from the backup, then decide again
+	Prove                   // a drill: record that its target is alive, then decide again
+	Restart                 // a drill: reboot without a verdict, so that the bootloader goes back
 )
 
 // A Class says why an update failed, which decides whether it may be tried
@@ -100,11 +103,12 @@ const (
 
 // A Decision is a row of the table.
 type Decision struct {
-	Row   string // its number, as docs/safety.md and "plimsoll status" name it
-	Is    string // what the situation is, for people
-	Do    Action
-	Boots string // for Restore, Disarm and Return: the slot that the environment must name
-	Class Class  // for what fails
+	Row    string // its number, as docs/safety.md and "plimsoll status" name it
+	Is     string // what the situation is, for people
+	Do     Action
+	Boots  string // for Restore, Disarm and Return: the slot that the environment must name
+	Class  Class  // for what fails
+	Passed bool   // for a drill that ends: the bootloader went back by itself, from a system that was alive
 }
 
 // Decide returns the row for s. It is total: a combination that no history is
@@ -186,9 +190,11 @@ func (s Situation) withoutEnvironment() Decision {
 	case !s.Backup:
 		d.Do, d.Boots = Attention, ""
 		d.Is += " and there is no backup that fits"
+	case trial && s.Drill && !s.alive():
+		d.Do, d.Boots = Prove, ""
 	case s.Phase == PhaseWriting && s.Running == s.Target,
 		s.Phase == PhaseRollingBack && s.Running == s.Target,
-		trial && s.Verdict == Unhealthy:
+		trial && (s.Verdict == Unhealthy || s.Drill):
 		d.Boots = s.Source
 		if !s.SourceGood || s.Returned {
 			d.Do, d.Boots = Attention, ""
@@ -214,6 +220,9 @@ func (s Situation) onTrialRecord() bool {
 func (s Situation) onTarget() Decision {
 	if s.Boots == s.Source {
 		return s.onTargetBootsSource()
+	}
+	if s.Drill {
+		return s.onTargetDrill()
 	}
 	if s.OnTrial {
 		return s.onTargetOnTrial()
@@ -271,6 +280,35 @@ func (s Situation) onTargetOnTrial() Decision {
 	return Decision{Row: row, Is: "on trial", Do: Judge}
 }
 
+// alive reports whether the target's own plimsoll recorded this boot.
+func (s Situation) alive() bool { return s.Phase == PhaseAlive && s.SameBoot }
+
+// onTargetDrill: the target of a drill runs, and nothing says yet that it
+// should not. It is never kept, whoever says so: what a drill shows is that the
+// bootloader goes back by itself.
+func (s Situation) onTargetDrill() Decision {
+	closed := s.Phase == PhaseFailed || s.Phase == PhaseCommitted
+	switch {
+	case s.Phase == PhaseRollingBack, closed && s.OnTrial:
+		return s.goBack("G1", "the end of a drill was decided and not written", "")
+	case closed && s.ID == IDOurs:
+		return Decision{Row: "A6", Is: "a drill of ours ended; its id is still in the environment", Do: Forget}
+	case closed:
+		return Decision{Row: "A1", Is: "idle", Do: Nothing}
+	case !s.OnTrial && s.ID == IDOurs:
+		return s.goBack("D6", "a drill was committed by another hand", ClassNone)
+	case !s.OnTrial:
+		return s.goBack("D7", "the environment was reset during a drill", ClassNone)
+	case s.TrialBoots > s.TrialLimit:
+		return s.goBack("D4''", "a drill started more often than allowed: the bootloader does not count", ClassNone)
+	case s.Verdict == Unhealthy:
+		return s.goBack("E1", "a drill that was called off, or could not be recorded", ClassNone)
+	case s.alive():
+		return Decision{Row: "E2", Is: "a drill reached the other slot: a reboot must bring the bootloader back", Do: Restart}
+	}
+	return Decision{Row: "E1", Is: "a drill reached the other slot", Do: Prove}
+}
+
 // onTargetBootsSource: the environment says source, the running root is the
 // target. Within the boot that wrote it that is a reboot which has not come;
 // after another boot the bootloader does not do what the environment says.
@@ -325,6 +363,8 @@ func (s Situation) onSourceArmed() Decision {
 		return Decision{Row: "G1", Is: "a rollback was decided and not written", Do: Disarm, Boots: s.Source}
 	}
 	switch {
+	case s.SameBoot && s.Drill:
+		return Decision{Row: "D2", Is: "a drill is armed: a reboot starts it", Do: Wait}
 	case s.SameBoot:
 		return Decision{Row: "D2", Is: "armed: a reboot starts the trial", Do: Wait}
 	case s.Count == 0:
@@ -342,6 +382,9 @@ func (s Situation) onSourceBack() Decision {
 		if s.ID == IDOurs {
 			return Decision{Row: "A6", Is: "an update of ours ended; its id is still in the environment", Do: Forget}
 		}
+		if s.Phase == PhaseFailed && s.Drill {
+			return Decision{Row: "H1", Is: "idle; the last update was a drill", Do: Nothing}
+		}
 		if s.Phase == PhaseFailed {
 			return Decision{Row: "H1", Is: "idle; the last update did not stay", Do: Nothing}
 		}
@@ -352,6 +395,8 @@ func (s Situation) onSourceBack() Decision {
 		return Decision{Row: "F3", Is: "fell back while the commit was being written", Do: Fail, Class: ClassDisturbed}
 	}
 	switch {
+	case s.Drill:
+		return s.drillOver()
 	case s.ID == IDOurs && s.TrialBoots > 0:
 		return Decision{Row: "D5", Is: "tried, and fell back before there was a verdict", Do: Fail, Class: ClassDisturbed}
 	case s.ID == IDOurs:
@@ -362,6 +407,23 @@ func (s Situation) onSourceBack() Decision {
 		return Decision{Row: "D1", Is: "cut before the arm: nothing was tried", Do: Arm}
 	}
 	return Decision{Row: "D5", Is: "the environment was reset during the trial, and names the old slot", Do: Fail, Class: ClassDisturbed}
+}
+
+// drillOver: back where a drill came from, and nobody of ours wrote that.
+func (s Situation) drillOver() Decision {
+	switch {
+	case s.ID == IDOurs && s.TrialBoots == 0:
+		return Decision{Row: "D5", Is: "the bootloader came back from a drill, and the other slot never reached plimsoll", Do: Fail}
+	case s.ID == IDOurs && s.TrialBoots > s.TrialLimit:
+		return Decision{Row: "D5", Is: "the bootloader came back from a drill later than it should", Do: Fail}
+	case s.ID == IDOurs:
+		return Decision{Row: "D5", Is: "the other slot was alive, and the bootloader came back by itself", Do: Fail, Passed: true}
+	case s.Phase == PhaseVerified:
+		return Decision{Row: "C1", Is: "a drill was cut before it was armed", Do: Fail}
+	case s.Phase == PhaseArming:
+		return Decision{Row: "D1", Is: "a drill was cut before it was armed", Do: Fail}
+	}
+	return Decision{Row: "D5", Is: "the environment was reset during a drill, and names the old slot", Do: Fail}
 }
 
 // other is the other of the two slots.

@@ -14,6 +14,7 @@ func situations(yield func(Situation) bool) {
 		PhaseRollingBack, PhaseFailed, PhaseCommitted, phaseUnreadable, phaseMissing,
 	}
 	no, both := []bool{false}, []bool{false, true}
+	limits := map[bool]int{false: 3, true: drillBoots}
 	for _, phase := range phases {
 		source, target, record := "A", "B", both
 		if phase == PhaseNone || phase == phaseUnreadable || phase == phaseMissing {
@@ -27,19 +28,21 @@ func situations(yield func(Situation) bool) {
 							for _, count := range []int{0, 1, 3, 4} {
 								for _, sameBoot := range record {
 									for _, trialBoots := range []int{0, 1, 4} {
-										for _, returned := range record {
-											for _, good := range record {
-												for _, backup := range both {
-													if id == IDOurs && source == "" || returned && trialBoots == 0 {
-														continue // not to be had
-													}
-													if !yield(Situation{
-														Phase: phase, Source: source, Target: target, Running: running,
-														EnvLost: lost, Boots: boots, OnTrial: onTrial, ID: id, Count: count,
-														SameBoot: sameBoot, TrialBoots: trialBoots, TrialLimit: 3,
-														Returned: returned, SourceGood: good, Backup: backup,
-													}) {
-														return
+										for _, drill := range record {
+											for _, returned := range record {
+												for _, good := range record {
+													for _, backup := range both {
+														if id == IDOurs && source == "" || returned && trialBoots == 0 || drill && phase == PhaseCommitted {
+															continue // not to be had
+														}
+														if !yield(Situation{
+															Phase: phase, Source: source, Target: target, Running: running,
+															EnvLost: lost, Boots: boots, OnTrial: onTrial, ID: id, Count: count,
+															SameBoot: sameBoot, TrialBoots: trialBoots, TrialLimit: limits[drill],
+															Returned: returned, SourceGood: good, Backup: backup, Drill: drill,
+														}) {
+															return
+														}
 													}
 												}
 											}
@@ -59,6 +62,7 @@ func situations(yield func(Situation) bool) {
 type world struct {
 	verdict Verdict
 	ignores bool // the bootloader ignores the environment
+	counts  bool // the bootloader counts the boots of a trial, and goes back
 }
 
 // after applies a decision to a situation, in the model: what the record, the
@@ -67,7 +71,7 @@ func (w world) after(s Situation, d Decision) (next Situation, reboots int) {
 	switch d.Do {
 	case Adopt:
 		s.Phase, s.Source, s.Target, s.ID = PhaseAlive, other(s.Running), s.Running, IDOurs
-		s.SameBoot, s.TrialBoots, s.SourceGood = true, 1, true
+		s.SameBoot, s.TrialBoots, s.SourceGood, s.Drill = true, 1, true, false
 	case Forget:
 		s.ID = IDNone
 	case Abandon, Fail:
@@ -105,19 +109,26 @@ func (w world) after(s Situation, d Decision) (next Situation, reboots int) {
 		return w.reboot(s), 1
 	case Reboot:
 		return w.reboot(s), 1
+	case Prove:
+		s.Phase, s.SameBoot = PhaseAlive, true
+		s.TrialBoots++
+	case Restart: // not to go back: the bootloader must
+		return w.reboot(s), 0
 	}
 	return s, 0
 }
 
 // reboot is U-Boot's part: it boots what the environment names, or not.
 func (w world) reboot(s Situation) Situation {
+	if s.OnTrial {
+		if s.Count++; w.counts && s.Count > s.TrialLimit {
+			s.Boots, s.OnTrial = other(s.Boots), false
+		}
+	}
 	if !w.ignores {
 		s.Running = s.Boots
 	}
 	s.SameBoot, s.Verdict = false, NoVerdict
-	if s.OnTrial {
-		s.Count++
-	}
 	return s
 }
 
@@ -127,20 +138,24 @@ func leaves(s Situation, d Decision) bool {
 	return (d.Do == Return || d.Do == Restore) && d.Boots != s.Running
 }
 
+var worlds = []world{
+	{Healthy, false, false}, {Unhealthy, false, false}, {Healthy, true, false}, {Unhealthy, true, false}, {Healthy, false, true},
+}
+
 func TestTheWholeTable(t *testing.T) {
 	n, rows := 0, map[string]int{}
 	for s := range situations {
-		for _, w := range []world{{Healthy, false}, {Unhealthy, false}, {Healthy, true}, {Unhealthy, true}} {
+		for _, w := range worlds {
 			n++
 			if err := w.follow(s, rows); err != nil {
 				t.Fatalf("%+v\nin a world %+v: %v", s, w, err)
 			}
 		}
 	}
-	t.Logf("%d situations in 4 worlds, %d rows", n/4, len(rows))
+	t.Logf("%d situations in %d worlds, %d rows", n/len(worlds), len(worlds), len(rows))
 	for _, row := range []string{
 		"A1", "A2", "A3", "A4", "A5", "A6", "A7", "B1", "B2", "C1", "D1", "D2", "D3a", "D3b", "D4", "D4'", "D4''",
-		"D5", "D6", "D7", "D8", "D9", "D10", "F1", "F2", "F3", "G1", "G2", "G3", "H1", "H2", "I1", "I2", "I3",
+		"D5", "D6", "D7", "D8", "D9", "D10", "F1", "F2", "F3", "G1", "G2", "G3", "E1", "E2", "H1", "H2", "I1", "I2", "I3",
 	} {
 		if rows[row] == 0 {
 			t.Errorf("row %s is never met", row)
@@ -152,7 +167,7 @@ func TestTheWholeTable(t *testing.T) {
 // the table's promises was broken on the way.
 func (w world) follow(s Situation, rows map[string]int) error {
 	var trail []string
-	reboots, judged := 0, false
+	reboots, restarts, judged := 0, 0, false
 	if s.Returned && !s.SameBoot {
 		reboots = 1 // asked for in an earlier boot, for the same id
 	}
@@ -167,6 +182,14 @@ func (w world) follow(s Situation, rows map[string]int) error {
 			return nil // a fixed point
 		case d.Do == Commit && !(judged && w.verdict == Healthy) && !recordedVerdict(s):
 			return fmt.Errorf("%v: committed without a verdict", trail)
+		case s.Drill && (d.Do == Judge || d.Do == Commit || d.Do == Finish || d.Do == Arm):
+			return fmt.Errorf("%v: a drill is kept, or begins by itself", trail)
+		case !s.Drill && (d.Do == Prove || d.Do == Restart || d.Passed):
+			return fmt.Errorf("%v: a drill without one", trail)
+		case d.Passed && !(s.Running == s.Source && s.Boots == s.Source && !s.OnTrial && s.ID == IDOurs && s.TrialBoots == drillBoots):
+			return fmt.Errorf("%v: a drill passes that shows nothing", trail)
+		case d.Do == Restart && (!s.alive() || s.Running != s.Target):
+			return fmt.Errorf("%v: restarts without a word in the record", trail)
 		case d.Do == Commit && s.Running != s.Target:
 			return fmt.Errorf("%v: committed what does not run", trail)
 		case d.Do == Arm && (s.Running != s.Source || s.Target == s.Running):
@@ -181,6 +204,11 @@ func (w world) follow(s Situation, rows map[string]int) error {
 			return fmt.Errorf("%v: writes no slot", trail)
 		case s.Running == "" || s.ID == IDNone && s.OnTrial && !s.EnvLost && s.Phase != PhaseWriting:
 			return fmt.Errorf("%v: acts on what is not ours", trail)
+		}
+		if d.Do == Restart {
+			if restarts++; restarts > drillBoots+1 {
+				return fmt.Errorf("%v: restarts for ever", trail)
+			}
 		}
 		judged = judged || d.Do == Judge
 		next, r := w.after(s, d)
@@ -216,6 +244,10 @@ func TestTableRows(t *testing.T) {
 	}
 	with := func(s Situation, change func(*Situation)) Situation { change(&s); return s }
 	sameBoot := func(s *Situation) { s.SameBoot = true }
+	drill := func(boots int) func(*Situation) {
+		return func(s *Situation) { s.Drill, s.TrialLimit, s.TrialBoots = true, drillBoots, boots }
+	}
+	inThisBoot := func(s *Situation) { drill(1)(s); s.SameBoot = true }
 	for _, c := range []struct {
 		name string
 		s    Situation
@@ -260,6 +292,26 @@ func TestTableRows(t *testing.T) {
 		{"rollback not written", base(PhaseRollingBack, "B", "B", true, IDOurs), "G1", Return},
 		{"rollback done", base(PhaseRollingBack, "A", "A", false, IDNone), "G2", Fail},
 		{"bootloader ignores the rollback", with(base(PhaseRollingBack, "B", "A", false, IDNone), func(s *Situation) { s.Returned = true }), "G3", Attention},
+		{"drill armed", with(base(PhaseArmed, "A", "B", true, IDOurs), inThisBoot), "D2", Wait},
+		{"drill cut before the arm", with(base(PhaseArming, "A", "A", false, IDNone), drill(0)), "D1", Fail},
+		{"drill's image verified, not armed", with(base(PhaseVerified, "A", "A", false, IDNone), drill(0)), "C1", Fail},
+		{"drill's image cut", with(base(PhaseWriting, "A", "A", false, IDNone), drill(0)), "B1", Abandon},
+		{"drill ignored by the bootloader", with(base(PhaseArmed, "A", "B", true, IDOurs), drill(0)), "D3a", Disarm},
+		{"drill with the wrong root", with(base(PhaseArmed, "A", "B", true, IDOurs), func(s *Situation) { drill(0)(s); s.Count = 1 }), "D3b", Disarm},
+		{"drill in the target", with(base(PhaseArmed, "B", "B", true, IDOurs), drill(0)), "E1", Prove},
+		{"drill in the target, recorded", with(base(PhaseAlive, "B", "B", true, IDOurs), inThisBoot), "E2", Restart},
+		{"drill in the target again", with(base(PhaseAlive, "B", "B", true, IDOurs), drill(1)), "E1", Prove},
+		{"drill started too often", with(base(PhaseAlive, "B", "B", true, IDOurs), func(s *Situation) { drill(2)(s); s.SameBoot = true }), "D4''", Return},
+		{"drill called off", with(base(PhaseAlive, "B", "B", true, IDOurs), func(s *Situation) { inThisBoot(s); s.Verdict = Unhealthy }), "E1", Return},
+		{"drill, and somebody says it is healthy", with(base(PhaseAlive, "B", "B", true, IDOurs), func(s *Situation) { inThisBoot(s); s.Verdict = Healthy }), "E2", Restart},
+		{"drill committed by another hand", with(base(PhaseAlive, "B", "B", false, IDOurs), inThisBoot), "D6", Return},
+		{"environment reset to the drill's target", with(base(PhaseArmed, "B", "B", false, IDNone), drill(0)), "D7", Return},
+		{"both copies lost in a drill", with(base(PhaseArmed, "B", "", false, IDNone), func(s *Situation) { drill(0)(s); s.EnvLost, s.Backup = true, true }), "A7", Prove},
+		{"both copies lost in a drill, recorded", with(base(PhaseAlive, "B", "", false, IDNone), func(s *Situation) { inThisBoot(s); s.EnvLost, s.Backup = true, true }), "A7", Restore},
+		{"drill fell back", with(base(PhaseAlive, "A", "A", false, IDOurs), drill(1)), "D5", Fail},
+		{"drill fell back, never alive", with(base(PhaseArmed, "A", "A", false, IDOurs), drill(0)), "D5", Fail},
+		{"drill went back by a decision", with(base(PhaseRollingBack, "A", "A", false, IDNone), drill(2)), "G2", Fail},
+		{"drill is over", with(base(PhaseFailed, "A", "A", false, IDNone), drill(1)), "H1", Nothing},
 		{"failed, idle", base(PhaseFailed, "A", "A", false, IDNone), "H1", Nothing},
 		{"late fallback", base(PhaseCommitted, "A", "B", false, IDNone), "H2", Attention},
 		{"record of a newer release, idle", base(phaseUnreadable, "A", "A", false, IDNone), "I1", Nothing},

@@ -29,6 +29,7 @@ type rig struct {
 	boots   int
 	reboots int  // asked for by plimsoll
 	stuck   bool // the bootloader boots what it booted before
+	counter string
 	notes   []string
 }
 
@@ -83,7 +84,7 @@ func (r *rig) open() {
 	host := partition.Host{Proc: r.path("proc"), Sys: r.path("sys"), Dev: r.path("dev")}
 	pair, err := host.Find(partition.Spec{A: r.path("slot2.img"), B: r.path("slot3.img")})
 	r.must(err)
-	r.env, err = bootloader.OpenUBoot(bootloader.Options{LockPath: r.path("lock"), Sys: r.path("sys")},
+	r.env, err = bootloader.OpenUBoot(bootloader.Options{LockPath: r.path("lock"), Sys: r.path("sys"), Counter: r.counter},
 		bootloader.Location{Path: r.path("env0"), Size: 0x2000}, bootloader.Location{Path: r.path("env1"), Size: 0x2000})
 	r.must(err)
 	r.dev = &install.Device{
@@ -142,11 +143,12 @@ func (r *rig) boot() {
 		if e["upgrade_available"] != "1" || r.stuck {
 			return nil
 		}
+		varCount, varLimit := bootloader.CountVariables(r.counter)
 		count, limit := 0, 0
-		fmt.Sscan(e["bootcount"], &count)
-		fmt.Sscan(e["bootlimit"], &limit)
+		fmt.Sscan(e[varCount], &count)
+		fmt.Sscan(e[varLimit], &limit)
 		count++
-		e["bootcount"] = fmt.Sprint(count)
+		e[varCount] = fmt.Sprint(count)
 		if count > limit {
 			e["upgrade_available"] = "0"
 			e["mender_boot_part"] = map[string]string{"2": "3", "3": "2"}[e["mender_boot_part"]]

@@ -19,6 +19,10 @@ var (
 	ErrDepends      = errors.New("the artifact depends on something that is not there")
 	ErrDowngrade    = errors.New("the artifact is older than what is installed")
 	ErrFailedBefore = errors.New("the artifact failed on this device before")
+	ErrDrill        = fmt.Errorf("a drill is under way: %w", ErrPending) // an ErrPending, too
+	ErrDrillImage   = errors.New("the other slot holds nothing that a drill could start")
+	ErrDrillFailed  = errors.New("the drill failed")
+	ErrNoDrill      = errors.New("no drill has passed with this bootloader")
 	ErrIntact       = errors.New("the boot environment is not damaged")
 	ErrLocked       = errors.New("another plimsoll is at work on this device")
 )

@@ -23,7 +23,11 @@ func (d *Device) Expire(ctx context.Context) (Outcome, error) {
 func (s *session) expire(ctx context.Context) (Outcome, error) {
 	d := Decide(s.situation())
 	o := Outcome{Decision: d, Trial: s.state.Trial}
-	if d.Do != Judge && d.Do != Adopt {
+	switch d.Do {
+	case Judge, Adopt:
+	case Prove, Restart: // a drill goes back as it should, without a verdict
+		return s.resume(ctx)
+	default:
 		return o, ErrNothing
 	}
 	if err := s.judge(); err != nil {

@@ -16,6 +16,8 @@ type Options struct {
 	AllowDowngrade bool // an older version, or one below the floor
 	Retry          bool // an artifact that failed on this device before
 	Unattended     bool // nobody is there to ask: only forward, and only what has not failed
+
+	drill bool // it will not be kept
 }
 
 // Install does steps 1 to 5: it reads the artifact in src, once, writes its
@@ -55,7 +57,7 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 	defer w.Abort()
 
 	before := s.state.Slots[other(s.run)]
-	t, err := s.intend(h, r.ManifestSum(), p)
+	t, err := s.intend(h, r.ManifestSum(), p, o)
 	if err != nil {
 		return h, &Error{StepWrite, h.Name, err}
 	}
@@ -150,7 +152,7 @@ func (s *session) checkBoot() error {
 
 // intend records that the inactive slot is about to be written, before its
 // first byte, and keeps the backup of the boot environment.
-func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.Payload) (*Trial, error) {
+func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.Payload, o Options) (*Trial, error) {
 	if err := s.backup(s.state); err != nil {
 		return nil, err
 	}
@@ -160,6 +162,9 @@ func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.
 	}
 	if h.HasClears {
 		t.Clears = &h.Clears
+	}
+	if o.drill {
+		t.Drill = StatusWritten
 	}
 	s.state.Trial = t
 	s.mark(t.Source, StatusGood) // it runs

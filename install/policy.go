@@ -27,7 +27,10 @@ func (s *session) accept(h *artifact.Header, manifest artifact.Sum, o Options) e
 	if err := s.state.failedBefore(manifest, o); err != nil {
 		return err
 	}
-	return s.forward(h, o)
+	if err := s.forward(h, o); err != nil || !o.Unattended {
+		return err
+	}
+	return s.drilled()
 }
 
 // failedBefore refuses an artifact that failed here and may not be repeated.

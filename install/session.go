@@ -114,6 +114,9 @@ func (s *session) situation() Situation {
 		sit.Phase, sit.Source, sit.Target = t.Phase, t.Source, t.Target
 		sit.SameBoot = t.BootID == s.bootID()
 		sit.TrialBoots, sit.Returned = t.Boots, t.Returned
+		if sit.Drill = t.Drill != ""; sit.Drill {
+			sit.TrialLimit = drillBoots
+		}
 		sit.SourceGood = s.state.Slots[t.Source].Status == StatusGood
 		if s.env.ID != "" && s.env.ID == t.ID {
 			sit.ID = IDOurs
@@ -154,7 +157,7 @@ func (s *session) settle(ctx context.Context, stop func(Decision) bool) (Decisio
 		d := Decide(s.situation())
 		switch {
 		case d.Do == Nothing, d.Do == Wait, d.Do == HandsOff, d.Do == Attention, stop(d),
-			d.Do == Reboot && s.reboots == nil, s.last.Do == Arm:
+			(d.Do == Reboot || d.Do == Restart) && s.reboots == nil, s.last.Do == Arm:
 			return d, nil
 		}
 		if err := s.act(ctx, d); err != nil {
@@ -177,8 +180,8 @@ func (s *session) mark(slot string, status Status) {
 
 // remember counts a failure of the trial's artifact.
 func (s *session) remember(t *Trial) {
-	if t.Class == ClassNone {
-		return
+	if t.Class == ClassNone || t.Drill != "" {
+		return // not its failure
 	}
 	for i, f := range s.state.Failed {
 		if f.Manifest == t.Manifest {

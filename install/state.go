@@ -69,6 +69,7 @@ type Trial struct {
 	Reason   string            `json:"reason,omitempty"` // of the failure: the row's number
 	Why      string            `json:"why,omitempty"`    // of the failure, for people
 	Returned bool              `json:"returned,omitempty"`
+	Drill    Status            `json:"drill,omitempty"` // it is a drill: what was known of the target slot, and holds again afterwards
 
 	unknown map[string]json.RawMessage
 }
@@ -100,6 +101,7 @@ type State struct {
 	Failed   []Failure            `json:"failed,omitempty"`
 	Floor    string               `json:"floor,omitempty"`
 	Backup   *Backup              `json:"backup,omitempty"`
+	Drills   []Drill              `json:"drills,omitempty"` // the last one with each version of the bootloader
 
 	unknown map[string]json.RawMessage
 }

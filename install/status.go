@@ -4,20 +4,22 @@ import "fmt"
 
 // A Report is what is known of a device.
 type Report struct {
-	Decision                      // the row of the table that it is in
-	Running  string               // slot beneath /, "" for neither
-	Boots    string               // slot that the environment names
-	OnTrial  bool                 // upgrade_available
-	Count    int                  // bootcount
-	EnvLost  bool                 // neither copy of the environment is valid
-	Artifact string               // artifact_name of what is installed
-	Provides map[string]string    //
-	Slots    map[string]SlotState //
-	Trial    *Trial               // the last update, whether open or closed
-	Failed   []Failure            //
-	Floor    string               //
-	Backup   error                // why the backup of the environment could not be restored here; nil if it could
-	Problem  error                // why the record or its directory cannot be used; nil if it can
+	Decision                        // the row of the table that it is in
+	Running    string               // slot beneath /, "" for neither
+	Boots      string               // slot that the environment names
+	OnTrial    bool                 // upgrade_available
+	Count      int                  // bootcount
+	EnvLost    bool                 // neither copy of the environment is valid
+	Artifact   string               // artifact_name of what is installed
+	Provides   map[string]string    //
+	Slots      map[string]SlotState //
+	Trial      *Trial               // the last update, whether open or closed
+	Failed     []Failure            //
+	Floor      string               //
+	Bootloader string               // its version
+	Drill      *Drill               // the last one with this version; nil if there was none
+	Backup     error                // why the backup of the environment could not be restored here; nil if it could
+	Problem    error                // why the record or its directory cannot be used; nil if it can
 }
 
 // Status says which row of the table the device is in. It takes no lock and
@@ -35,6 +37,8 @@ func (d *Device) Status() (Report, error) {
 	}
 	r.Floor, _ = s.floor()
 	_, r.Backup = s.backupFits(s.state)
+	r.Bootloader = d.BootloaderVersion()
+	r.Drill = s.state.drill(r.Bootloader)
 	if s.unreadable != nil {
 		r.Problem = s.unreadable
 	}

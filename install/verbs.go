@@ -60,6 +60,9 @@ func (s *session) resume(ctx context.Context) (Outcome, error) {
 	d, err := s.settle(ctx, untilRest)
 	o := Outcome{Decision: d, Trial: s.state.Trial}
 	switch {
+	case errors.Is(err, errRebooting) && d.Do == Restart:
+		o.Reboot, o.Event = true, "drill"
+		return o, fmt.Errorf("%w: %s; rebooting", ErrDrill, d.Is)
 	case errors.Is(err, errRebooting):
 		o.Reboot, o.Event = true, "rolled back"
 		return o, fmt.Errorf("%w: %s; rebooting", ErrFellBack, d.Is)
@@ -77,6 +80,9 @@ func (s *session) resume(ctx context.Context) (Outcome, error) {
 		o.Event = "restored"
 		return o, nil
 	case Fail, Disarm:
+		if t := s.state.Trial; t != nil && t.Drill != "" {
+			return s.drillEnded(o)
+		}
 		return o, fmt.Errorf("%w: %s", ErrFellBack, s.last.Is)
 	case Abandon:
 		return o, fmt.Errorf("%w: %s", ErrCut, s.state.Trial.Artifact)
@@ -86,6 +92,9 @@ func (s *session) resume(ctx context.Context) (Outcome, error) {
 
 // atRest is the error for a row in which there is nothing for plimsoll to do.
 func (s *session) atRest(d Decision) error {
+	if t := s.state.Trial; t != nil && t.Drill != "" && (d.Do == Wait || d.Do == Prove || d.Do == Restart) {
+		return fmt.Errorf("%w: %s", ErrDrill, d.Is)
+	}
 	switch d.Do {
 	case Wait:
 		return fmt.Errorf("%w: %s", ErrPending, d.Is)
@@ -118,6 +127,8 @@ func (s *session) commitByHand(ctx context.Context) (Outcome, error) {
 	switch {
 	case s.missing != nil:
 		return o, s.attention(d)
+	case d.Do == Prove, d.Do == Restart:
+		return o, fmt.Errorf("%w: it is not kept", ErrDrill)
 	case d.Do == Wait, d.Do == Arm:
 		return o, fmt.Errorf("%w: %s", ErrNotOnTrial, d.Is)
 	case d.Do == Judge && !s.env.Trial:
@@ -143,7 +154,7 @@ func (s *session) rollbackByHand(ctx context.Context) (Outcome, error) {
 		return o, fmt.Errorf("%w: slot %s: %s", ErrNotGood, s.state.Trial.Target, d.Is)
 	case Wait, Arm:
 		return s.takeBack(o)
-	case Judge, Adopt:
+	case Judge, Adopt, Prove, Restart:
 		return s.leaveTrial(ctx, o)
 	}
 	return s.resume(ctx)
@@ -165,6 +176,9 @@ func (s *session) takeBack(o Outcome) (Outcome, error) {
 	t := s.state.Trial
 	t.Class, t.Reason = ClassNone, "by hand"
 	s.mark(t.Target, StatusWritten)
+	if t.Drill != "" {
+		s.mark(t.Target, t.Drill)
+	}
 	if err := s.enter(PhaseFailed); err != nil {
 		return o, err
 	}

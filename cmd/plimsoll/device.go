@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,8 +24,14 @@ func (a *app) device() (*install.Device, error) {
 		return nil, err
 	}
 	d.Report = a.out.progress
+	if !d.Bench {
+		d.RunDir = filepath.Join(a.env.root, runDir)
+	}
 	return d, nil
 }
+
+// runDir is emptied by every boot.
+const runDir = "/run/plimsoll"
 
 type installOptions struct {
 	install.Options
@@ -146,6 +153,9 @@ func (a *app) runVerb(ctx context.Context, verb func(*install.Device, context.Co
 	if t := o.Trial; t != nil {
 		f["artifact"], f["from"], f["to"] = t.Artifact, t.Source, t.Target
 		text = fmt.Sprintf("%s is %s.", t.Artifact, o.Event)
+		if t.Drill != "" {
+			text = strings.ToUpper(o.Event[:1]) + o.Event[1:] + ": " + t.Why + "."
+		}
 	}
 	a.out.result(o.Event, f, "%s", text)
 	if o.Reboot {
@@ -193,6 +203,9 @@ func statusFields(r install.Report) fields {
 	if len(r.Failed) > 0 {
 		f["failed"] = r.Failed
 	}
+	if r.Drill != nil {
+		f["drill"] = r.Drill
+	}
 	if r.Problem != nil {
 		f["problem"] = r.Problem.Error()
 	}
@@ -221,11 +234,16 @@ func statusText(r install.Report) string {
 	for _, f := range r.Failed {
 		line("failed", "%s, %s, %d times, last: %s", f.Artifact, f.Class, f.Count, f.Reason)
 	}
+	if d := r.Drill; d != nil {
+		line("drill", "%s with bootloader %s: %s", passed[d.Passed], d.Version, d.Reason)
+	}
 	if next, ok := nextStep[r.Do]; ok {
 		line("next", "%s", next)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
+
+var passed = map[bool]string{true: "passed", false: "failed"}
 
 // nextStep is what a person does about a row of the table.
 var nextStep = map[install.Action]string{
@@ -243,6 +261,8 @@ var nextStep = map[install.Action]string{
 	install.Fail:      "plimsoll resume",
 	install.Return:    "plimsoll resume",
 	install.Reboot:    "reboot",
+	install.Prove:     "plimsoll resume; or take it back with: plimsoll rollback",
+	install.Restart:   "reboot; or take it back with: plimsoll rollback",
 	install.Restore:   "do not switch off; plimsoll resume restores the boot environment",
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ import (
 
 type doctorOptions struct {
 	repairEnv bool
+	drill     bool
+	artifact  string
+	noReboot  bool
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -36,16 +40,38 @@ It ends with 0 where there is no problem, and with 5 where there is one.
 
 With --repair-env it makes both copies of the boot environment valid again: from
 the other copy where one is valid, else from the backup that the last
-installation left in the state directory.`,
+installation left in the state directory.
+
+With --drill it does the real thing on a device that works: the inactive slot is
+started once, gives no verdict, and the bootloader must come back by itself. The
+device starts twice. The inactive slot must hold what was installed there; else
+--artifact is installed into it first, whatever its version. Nothing of it is
+kept. How it ended is remembered for this version of the bootloader.`,
+		Example: `  plimsoll doctor
+  plimsoll doctor --drill --artifact /media/usb/release-8.mender`,
 		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if !o.drill && (o.artifact != "" || o.noReboot) {
+				return errors.New("--artifact and --no-reboot are for --drill")
+			}
+			return nil
+		},
 		RunE: a.verb(func(ctx context.Context, _ []string) error {
-			if o.repairEnv {
+			switch {
+			case o.repairEnv:
 				return a.runRepairEnv(ctx)
+			case o.drill:
+				return a.runDrill(ctx, o)
 			}
 			return a.runDoctor()
 		}),
 	}
-	cmd.Flags().BoolVar(&o.repairEnv, "repair-env", false, "make both copies of the boot environment valid again")
+	f := cmd.Flags()
+	f.BoolVar(&o.repairEnv, "repair-env", false, "make both copies of the boot environment valid again")
+	f.BoolVar(&o.drill, "drill", false, "let the bootloader fall back once, and reboot")
+	f.StringVar(&o.artifact, "artifact", "", "install this into the inactive slot for the drill")
+	f.BoolVar(&o.noReboot, "no-reboot", false, "leave the reboot that begins the drill to somebody else")
+	cmd.MarkFlagsMutuallyExclusive("repair-env", "drill")
 	return cmd
 }
 
@@ -140,6 +166,38 @@ func built() time.Time {
 		return time.Time{}
 	}
 	return st.ModTime()
+}
+
+func (a *app) runDrill(ctx context.Context, o doctorOptions) error {
+	d, err := a.device()
+	if err != nil {
+		return err
+	}
+	var src io.Reader
+	if o.artifact != "" {
+		f, _, err := a.open(ctx, o.artifact)
+		if err != nil {
+			return &install.Error{Step: install.StepRead, Err: err}
+		}
+		defer f.Close() // only read
+		src = f
+	}
+	out, err := d.Drill(ctx, src)
+	if err != nil {
+		return err
+	}
+	t, reboot := out.Trial, !o.noReboot && d.Reboot != nil
+	a.out.result("drill", fields{"artifact": t.Artifact, "from": t.Source, "to": t.Target, "reboot": reboot},
+		"The drill is armed: the next start is of slot %s, and the one after it must be of slot %s again.", t.Target, t.Source)
+	if !reboot {
+		a.out.say("Reboot to begin it. After two starts, plimsoll doctor says how it ended.")
+		return nil
+	}
+	a.out.say("Rebooting. After two starts, plimsoll doctor says how it ended.")
+	if err := d.Reboot(); err != nil {
+		return fmt.Errorf("%w: the drill is armed; reboot: %w", install.ErrAttention, err)
+	}
+	return nil
 }
 
 func (a *app) runRepairEnv(ctx context.Context) error {

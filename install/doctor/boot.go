@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install"
 )
 
 func lookBootCounter(p *patient) Result {
@@ -143,6 +144,30 @@ func orUnknown(s string) string {
 		return "not known"
 	}
 	return s
+}
+
+// lookDrill asks whether this bootloader was seen to come back.
+func lookDrill(p *patient) Result {
+	d, t := p.report.Drill, p.report.Trial
+	switch {
+	case p.Slots != nil || p.UBoot == nil || p.noState != nil || p.report.Problem != nil:
+		return Result{Level: Warning, Found: "not looked at: see active, record and state-dir"}
+	case t != nil && t.Drill != "" && t.Phase != install.PhaseFailed:
+		return ok("one is under way: %s", p.report.Is)
+	case d == nil && p.state.Counter == bootloader.CounterRegister:
+		return warning("none has passed with this bootloader ("+p.report.Bootloader+"), and its register counts every boot",
+			"whether it comes back from an update that hangs is not known, and unattended installations are refused",
+			"plimsoll doctor --drill: the device starts twice")
+	case d == nil:
+		return warning("none has passed with this bootloader ("+p.report.Bootloader+")",
+			"whether it comes back from an update that hangs is not known",
+			"plimsoll doctor --drill: the device starts twice")
+	case !d.Passed:
+		return problem(fmt.Sprintf("it failed with this bootloader (%s): %s", d.Version, d.Reason),
+			"an update that hangs may need a hand",
+			"see boot-counter, boot-script and env-geometry; then plimsoll doctor --drill again")
+	}
+	return ok("passed with this bootloader (%s)", d.Version)
 }
 
 func lookEmergency(p *patient) Result {

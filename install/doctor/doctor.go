@@ -112,6 +112,7 @@ var checks = []check{
 	{"boot-commands", variables, true, lookBootCommands},
 	{"boot-order", config, true, lookBootOrder},
 	{"emergency", nothing, true, lookEmergency},
+	{"drill", config, true, lookDrill},
 	{"root-argument", nothing, true, lookRootArgument},
 	{"kernel", nothing, true, lookKernel},
 

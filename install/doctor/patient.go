@@ -51,7 +51,7 @@ func (p *patient) whyNotActive() string {
 	switch {
 	case p.UBoot == nil:
 		return "env-config"
-	case p.Device.Bench:
+	case p.Device.Bench, p.env == nil, p.envErr != nil:
 		return "env-copies"
 	}
 	return "running"
