@@ -226,7 +226,14 @@ func (s *session) restore(d Decision) error {
 		return err
 	}
 	s.note(Event{Event: "environment restored", Row: d.Row, To: d.Boots})
-	return nil
+	if t := s.state.Trial; t == nil || t.Phase != PhaseCommitted || d.Boots != t.Source {
+		return nil
+	}
+	// The last update was kept, and the bootloader's default is the slot before
+	// it: that is what runs from now on, and what the device provides.
+	s.state.returnTo(d.Boots)
+	s.state.Trial.Why = "the boot environment was lost, and the bootloader's default is the other slot"
+	return s.enter(PhaseFailed)
 }
 
 // armAgain goes on with an update that was verified before a cut: the slot is

@@ -81,12 +81,34 @@ func (s *State) provide(t *Trial) {
 		provides = map[string]string{}
 	}
 	maps.Copy(provides, t.Provides)
+	s.keepProvides(t.Source) // for a way back
 	s.Provides = provides
 
 	s.Artifact = t.Artifact
 	if t.Group != "" || cleared("artifact_group") {
 		s.Group = t.Group
 	}
+	s.keepProvides(t.Target)
+}
+
+// keepProvides notes in a slot what is installed while it runs.
+func (s *State) keepProvides(slot string) {
+	if s.Artifact == "" {
+		return // not known: what was noted when it was written is better
+	}
+	have := s.Slots[slot]
+	have.Artifact, have.Group, have.Provides = s.Artifact, s.Group, s.Provides
+	if s.Slots == nil {
+		s.Slots = map[string]SlotState{}
+	}
+	s.Slots[slot] = have
+}
+
+// returnTo takes the database back to what a slot provides, as far as it was
+// noted when that slot ran.
+func (s *State) returnTo(slot string) {
+	have := s.Slots[slot]
+	s.Artifact, s.Group, s.Provides = have.Artifact, have.Group, have.Provides
 }
 
 // match reports whether key is what glob describes: "*" is any run of

@@ -44,6 +44,9 @@ type SlotState struct {
 	Artifact string `json:"artifact,omitempty"` // artifact_name of what was written
 	SHA256   string `json:"sha256,omitempty"`   // of the image that was written
 	Size     int64  `json:"size,omitempty"`     // of the image, in bytes
+
+	Group    string            `json:"group,omitempty"`    // what the device provides
+	Provides map[string]string `json:"provides,omitempty"` // while this slot runs, if it ever did
 }
 
 // A Trial is the record of one update, from its first write to its end. Its

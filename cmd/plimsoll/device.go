@@ -226,7 +226,11 @@ func statusText(r install.Report) string {
 		line("slot "+name, "%s", strings.TrimSpace(orUnknown(string(s.Status))+"  "+s.Artifact))
 	}
 	if t := r.Trial; t != nil {
-		line("update", "%s, from slot %s to slot %s: %s", t.Artifact, t.Source, t.Target, t.Phase)
+		why := string(t.Phase)
+		if t.Why != "" {
+			why += ": " + t.Why
+		}
+		line("update", "%s, from slot %s to slot %s: %s", t.Artifact, t.Source, t.Target, why)
 	}
 	if r.Floor != "" {
 		line("floor", "%s", r.Floor)
