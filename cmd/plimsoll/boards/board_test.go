@@ -1,6 +1,8 @@
 package boards
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -8,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	profile "github.com/plimsoll-ota/plimsoll/bootloader/board"
 	"github.com/plimsoll-ota/plimsoll/cmd/internal/machine"
 )
 
@@ -34,7 +38,7 @@ func newBoard(t *testing.T, k kind, first release, others ...release) *board {
 	copySparse(t, filepath.Join(w.built(t, k, first), "disk.img"), b.disk)
 	b.config = machine.Config{Disks: []machine.Disk{{Path: b.disk}}, Watchdog: true}
 	if len(others) > 0 {
-		b.config.Disks = append(b.config.Disks, machine.Disk{Path: b.payload(others...), })
+		b.config.Disks = append(b.config.Disks, machine.Disk{Path: b.payload(others...)})
 	}
 	return b
 }
@@ -229,4 +233,80 @@ func (b *board) uboot(disk string) *bootloader.UBoot {
 		b.Fatal(err)
 	}
 	return u
+}
+
+// patient is expect for what takes long.
+func (b *board) patient(pattern string, d time.Duration) string {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), d)
+	defer cancel()
+	met, err := b.m.Expect(ctx, pattern)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return met
+}
+
+// hook lets every start of the board run a command before plimsoll.
+func (b *board) hook(command string) {
+	b.Helper()
+	b.do("cat > /data/hook <<'END'\n" + command + "\nEND\nsync")
+}
+
+// onTrial is hook for starts of a trial only.
+func (b *board) onTrial(command string) {
+	b.Helper()
+	b.hook("if grep -q plimsoll.trial=1 /proc/cmdline; then\n" + command + "\nfi")
+}
+
+// spoil destroys copies of the environment on the disk of a board that is off.
+func (b *board) spoil(numbers ...int) {
+	b.Helper()
+	f, err := os.OpenFile(b.disk, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for _, n := range numbers {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, 4096), copies[n]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// event returns whether the history has an event.
+func (b *board) event(name string) bool {
+	b.Helper()
+	return strings.Contains(b.do("plimsoll --json history"), `"event":"`+name+`"`)
+}
+
+// soak reports whether long counts and slow faults are to be run in full.
+func soak() bool { return os.Getenv("PLIMSOLL_SOAK") != "" }
+
+// script replaces the boot script of a board that is off.
+func (b *board) script(source string) {
+	b.Helper()
+	file := filepath.Join(b.TempDir(), "boot.scr")
+	if err := os.WriteFile(file, profile.ScriptImage(source, "test", "arm64", time.Time{}), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	if out, err := exec.Command("mcopy", "-o", "-i", b.disk+"@@24M", file, "::boot.scr").CombinedOutput(); err != nil {
+		b.Fatalf("mcopy: %v: %s", err, out)
+	}
+}
+
+// settled waits until a board that may reboot by itself has been up, without
+// another reboot, for a while.
+func (b *board) settled() {
+	b.Helper()
+	for range 10 {
+		b.patient(machine.Ready, 2*time.Minute)
+		ctx, cancel := context.WithTimeout(b.Context(), 8*time.Second)
+		_, err := b.m.Expect(ctx, machine.Banner)
+		cancel()
+		if err != nil {
+			return
+		}
+	}
+	b.Fatal("the board does not come to rest")
 }

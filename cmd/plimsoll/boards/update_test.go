@@ -1,7 +1,10 @@
 package boards
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/cmd/internal/machine"
 )
@@ -29,5 +32,86 @@ func TestGoodUpdate(t *testing.T) {
 	b.runs(v2, "B", "A1")
 	if env, s := b.environment(); s.Valid != 2 || s.Trial || s.Part != 3 || env["plimsoll_trial"] != "" {
 		t.Errorf("environment %v, %+v", env, s)
+	}
+}
+
+// TestNeverCommitted: a trial that nobody judges is over after its third boot.
+func TestNeverCommitted(t *testing.T) {
+	silent := release{name: "2.1.0-silent", bare: true}
+	b := newBoard(t, virt, v1, silent)
+	b.on()
+	b.install(silent)
+	for n := 1; n <= 3; n++ {
+		b.restart()
+		b.expect(fmt.Sprintf(`boot %d of 3 of slot B, on trial`, n))
+		b.expect(machine.Ready)
+		if got := b.do("cat /etc/version"); got != silent.name+"\n" {
+			t.Fatalf("boot %d runs %s", n, got)
+		}
+	}
+	b.restart()
+	b.expect(`3 boots of slot B without a verdict, going back`)
+	b.up()
+	s := b.runs(v1, "A", "H1")
+	if s.Trial == nil || s.Trial.Reason != "D5" || len(s.Failed) != 1 || s.Failed[0].Class != "bad" {
+		t.Errorf("status: %+v", s)
+	}
+	if text := b.do("plimsoll status"); !strings.Contains(text, "fell back: the new system never reached plimsoll") {
+		t.Errorf("status does not say why:\n%s", text)
+	}
+	// A stick that was left in: what failed is not tried again, unless asked for.
+	if out := b.exits(3, "plimsoll --quiet install /mnt/"+silent.name+".mender"); !strings.Contains(out, "failed on this device before") {
+		t.Errorf("installed again: %s", out)
+	}
+	b.install(silent, "--retry")
+}
+
+// TestUnhealthy: an unhealthy verdict goes back at once, in its first boot. The
+// data partition is missing there: what cannot be remembered cannot be kept.
+func TestUnhealthy(t *testing.T) {
+	b := newBoard(t, virt, v1, v2)
+	b.on()
+	b.install(v2)
+	b.onTrial("umount -l /data")
+	b.restart()
+	b.expect(`boot 1 of 3 of slot B`)
+	b.expect(machine.Banner)
+	b.up()
+	if s := b.runs(v1, "A", "H1"); len(s.Failed) != 1 {
+		t.Errorf("status: %+v", s)
+	}
+	if strings.Contains(b.m.Log(), "boot 2 of 3") {
+		t.Error("the trial was started twice")
+	}
+}
+
+// TestBroken: what cannot start comes back by itself.
+func TestBroken(t *testing.T) {
+	for _, c := range []struct {
+		release
+		says string // on the way
+		row  string // why, in the record
+	}{
+		{release{name: "3.1.0-no-kernel", fault: machine.KernelMissing}, `slot B cannot be started, trying the other one`, "D3b"},
+		{release{name: "3.2.0-bad-kernel", fault: machine.KernelCorrupt}, `Bad Linux ARM64 Image magic`, "D3b"},
+		{release{name: "3.3.0-no-init", fault: machine.InitMissing}, machine.Panic, "D5"},
+		{release{name: "3.4.0-init-exits", fault: machine.InitExits}, machine.Panic, "D5"},
+		{release{name: "3.5.0-hangs", fault: machine.InitHangs}, `GUEST-INIT hangs`, "D5"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBoard(t, virt, v1, c.release)
+			b.on()
+			b.install(c.release)
+			b.restart()
+			b.expect(c.says)
+			b.patient(machine.Ready, 3*time.Minute)
+			s := b.runs(v1, "A", "H1")
+			if s.Trial == nil || s.Trial.Reason != c.row || s.Slots["B"].Status == "good" || len(s.Failed) != 1 {
+				t.Errorf("status: %+v", s)
+			}
+			if _, e := b.environment(); e.Trial || e.Part != 2 || e.ID != "" || e.Valid != 2 {
+				t.Errorf("environment: %+v", e)
+			}
+		})
 	}
 }
