@@ -2,6 +2,7 @@ package boards
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -273,7 +274,7 @@ func TestShutdownHangs(t *testing.T) {
 }
 
 // TestUBootCannotSave: a U-Boot that says yes and keeps nothing would try for
-// ever; a drill finds out.
+// ever. A drill finds out, and plimsoll counts for itself.
 func TestUBootCannotSave(t *testing.T) {
 	b := committed(t)
 	b.cut()
@@ -287,16 +288,40 @@ func TestUBootCannotSave(t *testing.T) {
 	}
 	b.script(deaf)
 	b.on()
-	b.do("plimsoll doctor --drill --no-reboot")
+	b.do("plimsoll --quiet doctor --drill --no-reboot --artifact /mnt/2.0.0.mender")
 	b.restart()
-	b.patient(`1 boots? of slot|going back|GUEST-READY`, time.Minute)
+	b.expect(`boot 1 of 1 of slot A`)
+	b.expect(`boot 1 of 1 of slot A`) // it was not counted
 	b.settled()
-	s := b.status()
-	if s.Running != "B" || s.OnTrial {
-		t.Errorf("status: %+v", s)
+	b.runs(v2, "B", "H1")
+	if out := b.do("plimsoll status"); !strings.Contains(out, "not count") {
+		t.Errorf("status does not say that boots are not counted:\n%s", out)
 	}
-	if out, _ := b.run("plimsoll doctor"); !strings.Contains(out, "count") {
-		t.Errorf("doctor does not say that boots are not counted:\n%s", out)
+}
+
+// TestDrill: on a healthy board the bootloader falls back by its own count, and
+// what ran before runs again.
+func TestDrill(t *testing.T) {
+	b := committed(t)
+	if out, _ := b.run("plimsoll doctor"); !strings.Contains(out, "drill") {
+		t.Errorf("doctor says nothing of a drill:\n%s", out)
+	}
+	if err := b.m.Send("plimsoll --quiet doctor --drill --artifact /mnt/2.0.0.mender"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(`boot 1 of 1 of slot A`)
+	b.expect(`1 boots of slot A without a verdict, going back`)
+	b.settled()
+	s := b.runs(v2, "B", "H1")
+	if len(s.Failed) != 0 {
+		t.Errorf("a drill is remembered as a failure: %+v", s)
+	}
+	if _, e := b.environment(); e.Trial || e.Part != 3 || e.ID != "" {
+		t.Errorf("environment: %+v", e)
+	}
+	out, _ := b.run("plimsoll doctor")
+	if !regexp.MustCompile(`(?m)^ok +drill`).MatchString(out) {
+		t.Errorf("doctor does not know of the drill:\n%s", out)
 	}
 }
 
