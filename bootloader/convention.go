@@ -39,13 +39,16 @@ type State struct {
 	Counter string // who counts the boots of a trial: CounterNative, CounterScript or CounterRegister
 	Count   int    // boots since the trial began
 	Limit   int    // count that is allowed; 0: there is none, and a trial never falls back
-	Beyond  int    // with CounterRegister, the bootlimit for U-Boot's register: above 0 a healthy system falls back
 	ID      string // whose trial it is; "" if not ours
 	Floor   string // lowest version that may be installed; "" for none
 	CanSave bool   // U-Boot showed that it can save, or is not asked to show it
 	AltBoot bool   // U-Boot has a command for when the limit is exceeded
 	Copies  int    // copies that are configured
 	Valid   int    // copies that are valid
+
+	// RegisterLimit is, with CounterRegister, the bootlimit that U-Boot's register
+	// is held against: unless it is 0 a healthy system falls back.
+	RegisterLimit int
 }
 
 // State returns what the current copy says. ErrNoCopy if none is valid; the
@@ -84,7 +87,7 @@ func (u *UBoot) state(e Env) State {
 		AltBoot: e[varAltBoot] != "",
 	}
 	if u.options.Counter == CounterRegister {
-		st.Beyond = number(e[varLimit])
+		st.RegisterLimit = number(e[varLimit])
 	}
 	return st
 }

@@ -117,7 +117,7 @@ func TestTry(t *testing.T) {
 func TestStateOfARegister(t *testing.T) {
 	u := newBench(t, Options{Counter: CounterRegister}, pair(t, with(board(), varCount, "7", varLimit, "1", varOwnCount, "2", varOwnLimit, "3"))...)
 	st, err := u.State()
-	if err != nil || st.Count != 2 || st.Limit != 3 || st.Beyond != 1 || st.Counter != CounterRegister {
+	if err != nil || st.Count != 2 || st.Limit != 3 || st.RegisterLimit != 1 || st.Counter != CounterRegister {
 		t.Errorf("%+v, %v", st, err)
 	}
 	if count, limit := CountVariables(CounterScript); count != varCount || limit != varLimit {

@@ -14,8 +14,8 @@ func lookBootCounter(p *patient) Result {
 	case bootloader.CounterScript:
 		return p.scriptCounts("our boot script counts, in the environment")
 	case bootloader.CounterRegister:
-		if p.state.Beyond != 0 {
-			return problem(fmt.Sprintf("the bootloader counts every boot in a register, and the environment has bootlimit=%d", p.state.Beyond),
+		if p.state.RegisterLimit != 0 {
+			return problem(fmt.Sprintf("the bootloader counts every boot in a register, and the environment has bootlimit=%d", p.state.RegisterLimit),
 				"a healthy system falls back after that many boots",
 				"fw_setenv bootlimit")
 		}

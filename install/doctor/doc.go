@@ -5,9 +5,9 @@
 // A device is examined as far as it could be opened. What could not be opened
 // is a finding like any other, and no check hides another: those that rest on
 // it say that they did not look. Nothing is changed, but for one file in the
-// state directory that is written, synced and removed; no lock is held that a
-// Resume could want, so that a device may be examined at any time, also while it
-// starts.
+// state directory that is written, synced and removed; no lock is held that
+// would make a Resume fail, so that a device may be examined at any time, also
+// while it starts.
 //
 // Three levels:
 //

@@ -143,7 +143,7 @@ func lookEnvBackup(p *patient) Result {
 		return Result{Level: Warning, Found: "not looked at: see slots and active"}
 	case p.report.Backup == nil:
 		return ok("there is one, and it fits")
-	case errors.Is(p.report.Backup, os.ErrNotExist) || p.report.Artifact == "" && p.report.Trial == nil:
+	case p.report.Artifact == "" && p.report.Trial == nil:
 		return ok("%v yet: an installation makes one", p.report.Backup)
 	}
 	return warning(p.report.Backup.Error(),

@@ -101,6 +101,9 @@ func lookRecord(p *patient) Result {
 		return ok("no update was recorded yet")
 	}
 	t := p.report.Trial
+	if t.Drill != "" {
+		return ok("the last update is a drill of %s, from slot %s to slot %s", t.Artifact, t.Source, t.Target)
+	}
 	return ok("the last update is %s, from slot %s to slot %s: %s", t.Artifact, t.Source, t.Target, t.Phase)
 }
 

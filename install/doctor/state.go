@@ -120,7 +120,7 @@ func escape(path string) string {
 // What the state directory should have free: its files are replaced by writing
 // the new one beside the old.
 const (
-	scarce = 16 << 20
+	scarce = 4 << 20
 	toofew = 1 << 20
 	inodes = 16
 )
