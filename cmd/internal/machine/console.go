@@ -95,8 +95,8 @@ func (c *console) expect(ctx context.Context, pattern string) (string, error) {
 	}
 	var met string
 	err = c.wait(ctx, strconv.Quote(pattern), func(text []byte) int {
-		m := re.FindSubmatchIndex(text)
-		if m == nil {
+		m := re.FindSubmatchIndex(unfinished(text))
+		if m == nil || m[1] > len(text) {
 			return -1
 		}
 		from, to := m[0], m[1]
@@ -107,6 +107,15 @@ func (c *console) expect(ctx context.Context, pattern string) (string, error) {
 		return m[1]
 	})
 	return met, err
+}
+
+// unfinished appends a character to a line that has not ended: what matches it
+// as well, such as .*, is to wait for the rest of the line, and so is $.
+func unfinished(text []byte) []byte {
+	if n := len(text); n == 0 || text[n-1] == '\n' {
+		return text
+	}
+	return append(text[:len(text):len(text)], 0)
 }
 
 // commandLine returns what is typed so that a shell runs a command and prints

@@ -42,7 +42,7 @@ func (d Disk) nodes(name string) (group, top node) {
 	}
 	if d.Rate > 0 {
 		group = node{"qom-type": "throttle-group", "id": name + "-rate", "limits": node{"bps-total": d.Rate}}
-		top = node{"driver": "throttle", "throttle-group": name + "-rate", "file": top}
+		top = node{"driver": "throttle", "throttle-group": name + "-rate", "read-only": d.ReadOnly, "file": top}
 	}
 	top["node-name"] = name
 	return group, top

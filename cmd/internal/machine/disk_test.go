@@ -1,3 +1,5 @@
+//go:build machine
+
 package machine
 
 import (
@@ -31,12 +33,12 @@ type part struct {
 	image       string
 }
 
-// bootScript starts one slot, always the same.
+// bootScript starts one slot, always the same. The console's name is left open.
 const bootScript = `part uuid ${devtype} ${devnum}:2 uuid
-setenv bootargs console=%s root=%s panic=1
+setenv bootargs console=%s root=PARTUUID=${uuid} panic=1
 load ${devtype} ${devnum}:2 ${kernel_addr_r} /boot/Image
 setenv fdt ${fdt_addr}
-if load ${devtype} ${devnum}:2 ${fdt_addr_r} %s; then setenv fdt ${fdt_addr_r}; fi
+if test "${board}" = rpi; then if load ${devtype} ${devnum}:2 ${fdt_addr_r} /boot/bcm2837-rpi-3-b.dtb; then setenv fdt ${fdt_addr_r}; fi; fi
 load ${devtype} ${devnum}:2 ${ramdisk_addr_r} /boot/initrd
 booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt}
 sleep 1
@@ -60,7 +62,7 @@ func makeDisk(t *testing.T, d *Debian, table string, g Guest, script string) str
 	host(t, "mkfs.vfat", "-C", "-F", "32", in("1"), fmt.Sprint(40<<10))
 	host(t, "mcopy", "-i", in("1"), in("boot.scr"), "::")
 	host(t, "fakeroot", "mke2fs", "-q", "-t", "ext4", "-d", tree, in("2"), "96M")
-	host(t, "mke2fs", "-q", "-t", "ext4", in("4"), "16M")
+	host(t, "mke2fs", "-q", "-t", "ext4", in("4"), "15M")
 	parts := []part{{4, 40, in("1")}, {48, 96, in("2")}, {144, 96, ""}, {240, 15, in("4")}}
 	return assemble(t, in("disk"), table, 256, parts)
 }
@@ -78,11 +80,11 @@ func assemble(t *testing.T, path, table string, size int, parts []part) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "label: %s\n", table)
 	for i, p := range parts {
-		kind := "linux"
+		fmt.Fprintf(&b, "start=%dMiB size=%dMiB", p.start, p.size)
 		if i == 0 {
-			kind = "uefi" // and bootable, so that U-Boot looks here
+			b.WriteString(map[string]string{"gpt": " attrs=LegacyBIOSBootable", "dos": " type=c bootable"}[table]) // U-Boot looks here
 		}
-		fmt.Fprintf(&b, "start=%dMiB size=%dMiB type=%s bootable\n", p.start, p.size, kind)
+		b.WriteString("\n")
 	}
 	sfdiskInput(t, path, b.String())
 	for _, p := range parts {

@@ -144,8 +144,8 @@ func (m *Machine) patience(ctx context.Context) (context.Context, context.Cancel
 
 // Expect waits until the console matches a regular expression, in which ^ and $
 // are ends of lines, and returns its first group, or all of it if there is
-// none. What was met before, here or by Run, is not looked at again. An
-// expression that can match the half of a word will: end it with $.
+// none. What was met before, here or by Run, is not looked at again. $ and .*
+// wait for the end of a line that is being printed; \d+ does not.
 //
 // The context's deadline holds, or a minute if it has none (four on a Pi). The
 // error has the last lines of the console.

@@ -70,7 +70,7 @@ func ReadLog(log io.ReaderAt) ([]Write, error) {
 	switch {
 	case super.Magic != logMagic || super.Version != 1:
 		return nil, fmt.Errorf("write log: no log: magic %#x, version %d", super.Magic, super.Version)
-	case sector < sectorSize || sector&(sector-1) != 0:
+	case sector < sectorSize || sector > 64<<10 || sector&(sector-1) != 0:
 		return nil, fmt.Errorf("write log: sectors of %d bytes", sector)
 	}
 	var writes []Write
