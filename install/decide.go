@@ -158,7 +158,7 @@ func (s Situation) withoutRecord() Decision {
 	case s.OnTrial:
 		return Decision{Row: "A3", Is: "an update of ours is armed, its record is lost, and it waits for a reboot", Do: HandsOff}
 	default:
-		return Decision{Row: "A5", Is: "the bootloader does not follow this environment, or the environment was reset", Do: Attention}
+		return Decision{Row: "A5", Is: "the bootloader did not start the slot that the environment names: it could not, or it follows another environment, or this one was reset", Do: Attention}
 	}
 }
 
@@ -317,7 +317,7 @@ func (s Situation) onTargetBootsSource() Decision {
 	case s.OnTrial:
 		return Decision{Row: "Z", Is: "the environment has a trial of the other slot than the record", Do: Attention}
 	case s.Phase == PhaseCommitted || s.Phase == PhaseFailed:
-		return Decision{Row: "A5", Is: "the bootloader does not follow this environment, or the environment was changed", Do: Attention}
+		return Decision{Row: "A5", Is: "the bootloader did not start the slot that the environment names: it could not, or it follows another environment, or this one was changed", Do: Attention}
 	case s.SameBoot:
 		return Decision{Row: "D8", Is: "the rollback is written and the reboot has not come", Do: Reboot}
 	case s.Phase == PhaseRollingBack:
@@ -345,7 +345,7 @@ func (s Situation) onSource() Decision {
 	case s.Boots == s.Target && (s.Phase == PhaseCommitted || s.Phase == PhaseCommitting):
 		return Decision{Row: "H2", Is: "running the previous version: the committed slot could not be booted", Do: Attention}
 	case s.Boots == s.Target:
-		return Decision{Row: "A5", Is: "the bootloader does not follow this environment, or it was committed before the reboot", Do: Attention}
+		return Decision{Row: "A5", Is: "the bootloader did not start the slot that the environment names: it could not, or it follows another environment, or it was committed before the reboot", Do: Attention}
 	case s.OnTrial:
 		return Decision{Row: "Z", Is: "the environment has the running slot on trial under the record's id", Do: Attention}
 	}

@@ -112,12 +112,13 @@ func (r release) guest(w *workshop) machine.Guest {
 
 // A kind is how an image is made for a board.
 type kind struct {
-	board string
-	args  []string // of image build
+	board    string
+	args     []string // of image build
+	firmware string   // a folder; "" for none
 }
 
 // virt is the board of most tests; its slots are as small as the guest allows.
-var virt = kind{board: "qemu-arm64", args: []string{"--slot-size", "64MiB", "--data-size", "16MiB"}}
+var virt = kind{board: "qemu-arm64", args: []string{"--slot-size", "64MiB", "--data-size", "32MiB"}}
 
 // built returns the folder with disk.img and slot.ext4 of a release.
 func (w *workshop) built(t *testing.T, k kind, r release) string {
@@ -135,6 +136,9 @@ func (w *workshop) built(t *testing.T, k kind, r release) string {
 			"image", "build", "--board", k.board, "--rootfs", tree, "--key", w.path("public.pem"), "--no-bmap",
 			"--slot-image", filepath.Join(dir, "slot.ext4"), "-o", filepath.Join(dir, "disk.img"),
 		}, k.args...)
+		if k.firmware != "" {
+			args = append(args, "--firmware", k.firmware)
+		}
 		return errors.Join(w.run(args...), os.RemoveAll(tree))
 	})
 	if err != nil {
