@@ -27,6 +27,10 @@
 //     record; from the second on the way is forward only), or it returns to
 //     where it came from, once.
 //
+// A drill goes the same way, to show on a device that works that step 6 holds:
+// its target gets no verdict, and whether the bootloader came back by itself is
+// remembered for that bootloader.
+//
 // What is remembered is in the state directory, which belongs to neither slot:
 // state.json (what is installed, what each slot holds, the update in progress,
 // artifacts that failed, the floor), env.backup (one raw copy of the boot

@@ -227,6 +227,9 @@ func statusText(r install.Report) string {
 	}
 	if t := r.Trial; t != nil {
 		why := string(t.Phase)
+		if t.Drill != "" {
+			why = "a drill"
+		}
 		if t.Why != "" {
 			why += ": " + t.Why
 		}
