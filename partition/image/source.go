@@ -145,7 +145,9 @@ func (s *source) pass(w io.Writer) error {
 		name := path.Join("/", h.Name)
 		s.listed[name] = true
 		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
-			s.listed[dir] = s.listed[dir]
+			if _, known := s.listed[dir]; !known {
+				s.listed[dir] = false
+			}
 		}
 		for key, value := range h.PAXRecords {
 			if attr, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok {
