@@ -262,16 +262,22 @@ func (b *board) onTrial(command string) {
 // spoil destroys copies of the environment on the disk of a board that is off.
 func (b *board) spoil(numbers ...int) {
 	b.Helper()
-	f, err := os.OpenFile(b.disk, os.O_RDWR, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
+	f := b.openDisk()
 	defer f.Close()
 	for _, n := range numbers {
 		if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, 4096), copies[n]); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+func (b *board) openDisk() *os.File {
+	b.Helper()
+	f, err := os.OpenFile(b.disk, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return f
 }
 
 // event returns whether the history has an event.
