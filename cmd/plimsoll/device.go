@@ -239,7 +239,7 @@ func statusText(r install.Report) string {
 		line("floor", "%s", r.Floor)
 	}
 	for _, f := range r.Failed {
-		line("failed", "%s, %s, %d times, last: %s", f.Artifact, f.Class, f.Count, f.Reason)
+		line("failed", "%s: %s, failures: %d, last: %s", f.Artifact, f.Class, f.Count, f.Reason)
 	}
 	if d := r.Drill; d != nil {
 		line("drill", "%s with bootloader %s: %s", passed[d.Passed], d.Version, d.Reason)
