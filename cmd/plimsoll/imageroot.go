@@ -89,8 +89,9 @@ a = %d
 b = %d
 
 [bootloader]
+board   = %q
 counter = %q
-`, b.board.Name, b.deviceType, rootKeys+"/*.pem", b.board.Number("a"), b.board.Number("b"), b.board.Environment.Counter)
+`, b.board.Name, b.deviceType, rootKeys+"/*.pem", b.board.Number("a"), b.board.Number("b"), b.board.Name, b.board.Environment.Counter)
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
