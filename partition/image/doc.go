@@ -23,9 +23,10 @@
 // File systems are made by the programs that everybody makes them with: mke2fs
 // and debugfs (Debian's e2fsprogs), mkfs.fat (dosfstools), mcopy (mtools), and
 // fakeroot for owners and device nodes. Tables are go-diskfs's. Its FAT was
-// tried (1.9.4) and left: times come from the environment of the process, the
-// entry ".." and the FSInfo sector are wrong, a FAT16 has a lost cluster, files
-// may be laid behind the end, and short names may be given twice. To put that
+// tried (1.9.4) and left. fsck.vfat says of what it makes: a FAT16 has a lost
+// cluster, an empty file has one as well, two long names got one short name, and
+// the table of a FAT32 of 64 MiB is too short for its clusters. Times come from
+// the environment of the process, "..", serial and FSInfo are wrong. To put that
 // right afterwards takes a reader of FAT as large as a writer.
 package image
 

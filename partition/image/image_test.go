@@ -167,16 +167,13 @@ func standard(t *testing.T, table string, boot int64) *Disk {
 // part copies a partition out of an image.
 func part(t *testing.T, img string, p Partition) string {
 	t.Helper()
-	f, err := os.Open(img)
-	if err != nil {
+	path := filepath.Join(t.TempDir(), p.Name)
+	say(t, "dd", "if="+img, "of="+path, "bs=1M", "conv=sparse", "status=none",
+		fmt.Sprintf("skip=%d", p.Start/mib), fmt.Sprintf("count=%d", p.Size/mib))
+	if err := os.Truncate(path, p.Size); err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	b := make([]byte, p.Size)
-	if _, err := f.ReadAt(b, p.Start); err != nil {
-		t.Fatal(err)
-	}
-	return write(t, filepath.Join(t.TempDir(), p.Name), b)
+	return path
 }
 
 // sound lets everybody's tools look at an image.
@@ -213,7 +210,7 @@ func TestWrite(t *testing.T) {
 		kind  string
 	}{
 		{MBR, 8 * mib, "FAT12"}, {MBR, 16 * mib, "FAT16"}, {GPT, 40 * mib, "FAT16"}, {MBR, 64 * mib, "FAT16"},
-		{GPT, 264 * mib, "FAT16"}, {MBR, 508 * mib, "FAT16"}, {MBR, 512 * mib, "FAT32"}, {GPT, 600 * mib, "FAT32"},
+		{GPT, 264 * mib, "FAT16"}, {MBR, 512 * mib, "FAT32"},
 	} {
 		t.Run(fmt.Sprintf("%s-%d", c.table, c.boot/mib), func(t *testing.T) {
 			t.Parallel()
@@ -224,16 +221,14 @@ func TestWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			sound(t, d, img)
-			if out := say(t, "minfo", "-i", part(t, img, d.Partitions[0]), "::"); !strings.Contains(out, c.kind) {
+			if out := say(t, "minfo", "-i", fmt.Sprintf("%s@@%d", img, d.Partitions[0].Start), "::"); !strings.Contains(out, c.kind) {
 				t.Errorf("minfo does not say %s: %s", c.kind, out)
 			}
 			var st syscall.Stat_t
 			if err := syscall.Stat(img, &st); err != nil || st.Blocks*512 > 12*mib {
 				t.Errorf("%d bytes on disk (%v): not sparse", st.Blocks*512, err)
 			}
-			if c.boot <= 64*mib || c.boot == 512*mib {
-				copied(t, d, img)
-			}
+			copied(t, d, img)
 			left(t, filepath.Dir(img), "disk.img", "disk.img.bmap")
 		})
 	}
@@ -243,24 +238,53 @@ func TestWrite(t *testing.T) {
 // it afterwards must be as good as the image, though not every byte is the same.
 func copied(t *testing.T, d *Disk, img string) {
 	t.Helper()
-	medium := write(t, filepath.Join(t.TempDir(), "medium"), bytes.Repeat([]byte{0xa5}, int(d.Size)))
+	medium := filepath.Join(t.TempDir(), "medium")
+	rubbish(t, d, medium)
 	say(t, "bmaptool", "copy", "--bmap", img+".bmap", img, medium)
 	sound(t, d, medium)
-	for _, a := range d.Areas {
-		if got := read(t, medium)[a.Offset:]; !bytes.HasPrefix(got, a.Data) {
-			t.Errorf("%s is not on the medium", a.Name)
+	f, err := os.Open(medium)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	holds := func(what string, off int64, want []byte) {
+		got := make([]byte, len(want))
+		if _, err := f.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: not what is on the medium (%v)", what, err)
 		}
 	}
-	empty := d.Partitions[2]
-	if got := read(t, medium)[empty.Start:]; !bytes.HasPrefix(got, make([]byte, mib)) {
-		t.Error("the empty partition still begins with what was there")
+	for _, a := range d.Areas {
+		holds(a.Name, a.Offset, a.Data)
 	}
+	holds("the empty partition", d.Partitions[2].Start, make([]byte, mib))
 
+	if d.Size > 200*mib {
+		return
+	}
 	fresh := filepath.Join(t.TempDir(), "fresh")
 	say(t, "bmaptool", "copy", "--bmap", img+".bmap", img, fresh)
-	if !bytes.Equal(read(t, fresh), read(t, img)) {
-		t.Error("a copy to an empty file differs from the image")
+	say(t, "cmp", fresh, img)
+}
+
+// rubbish makes a medium that was used before: with something everywhere in
+// front of the partitions, in the first 16 MiB of each, and at the end.
+func rubbish(t *testing.T, d *Disk, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer f.Close()
+	fill := func(start, end int64) {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, int(end-start)), start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(0, d.Partitions[0].Start)
+	for _, p := range d.Partitions {
+		fill(p.Start, p.Start+min(p.Size, 16*mib))
+	}
+	fill(d.Size-mib, d.Size)
 }
 
 // left expects no more than these in a folder.
