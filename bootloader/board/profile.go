@@ -113,6 +113,7 @@ func Names() []string {
 	for _, e := range entries {
 		names = append(names, strings.TrimSuffix(e.Name(), ".toml"))
 	}
+	slices.Sort(names) // with the suffix a "-" came before the end of a name
 	return names
 }
 
