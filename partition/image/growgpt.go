@@ -96,19 +96,21 @@ func (t gptTable) settle() error {
 }
 
 func (t gptTable) place() error {
-	end := t.d.sectors
+	end, lba := t.d.sectors, t.u64(72)
+	away := lba != gptFirst // a call that was cut left the entries there
+	if !away {
+		var err error // before anything is written: it may refuse
+		if lba, err = t.free(); err != nil {
+			return err
+		}
+	}
 	if err := t.d.put(end-1-gptArray, t.array); err != nil {
 		return err
 	}
 	if err := t.d.put(end-1, t.head(end-1, 1, end-1-gptArray)); err != nil {
 		return err
 	}
-	lba := t.u64(72)
-	if lba == gptFirst {
-		var err error
-		if lba, err = t.free(); err != nil {
-			return err
-		}
+	if !away {
 		if err := t.d.put(lba, t.array); err != nil {
 			return err
 		}
