@@ -73,5 +73,6 @@ func cached(ctx context.Context, name string, fill func(dir string) error) (stri
 	if err := fill(tmp); err != nil {
 		return "", errors.Join(err, os.RemoveAll(tmp))
 	}
+	unix.Sync() // or the host's power cut would leave a folder of empty files
 	return dir, os.Rename(tmp, dir)
 }

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"os/exec"
 )
 
 // Command returns the plimsoll command of this source tree, built for the Linux

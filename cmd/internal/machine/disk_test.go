@@ -4,6 +4,7 @@ package machine
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,9 @@ func makeDisk(t *testing.T, d *Debian, table string, g Guest, script string) str
 	if err := d.WriteGuest(tree, g); err != nil {
 		t.Fatal(err)
 	}
+	if size := treeSize(t, tree); size > 60e6 {
+		t.Errorf("the guest takes %d bytes, want less than 60 MB", size)
+	}
 	if err := os.WriteFile(in("boot.cmd"), []byte(script), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +69,21 @@ func makeDisk(t *testing.T, d *Debian, table string, g Guest, script string) str
 	host(t, "mke2fs", "-q", "-t", "ext4", in("4"), "15M")
 	parts := []part{{4, 40, in("1")}, {48, 96, in("2")}, {144, 96, ""}, {240, 15, in("4")}}
 	return assemble(t, in("disk"), table, 256, parts)
+}
+
+func treeSize(t *testing.T, dir string) (size int64) {
+	t.Helper()
+	err := filepath.Walk(dir, func(_ string, info fs.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the guest takes %.1f MB", float64(size)/1e6)
+	return size
 }
 
 func assemble(t *testing.T, path, table string, size int, parts []part) string {

@@ -29,10 +29,10 @@ type Config struct {
 	Board Board
 	Disks []Disk // it starts from the first; a Pi has one, of a size that is a power of two
 
-	// UBoot sets variables of U-Boot's environment that differ from those that
-	// it was built with; "" removes one. By default it starts from the first
-	// disk, without waiting for a key. An empty map leaves U-Boot as Debian
-	// built it, without a flash. Virt only.
+	// UBoot sets variables of U-Boot's environment that are to differ from those
+	// that it was built with; "" removes one. Unless they say otherwise it looks
+	// at the first disk only and does not wait for a key. An empty map that is
+	// not nil leaves U-Boot as Debian built it, without a flash. Virt only.
 	UBoot map[string]string
 
 	Watchdog bool      // Virt: an i6300esb that resets the machine; the guest arms it
@@ -42,7 +42,7 @@ type Config struct {
 	Args     []string  // more arguments of QEMU
 }
 
-// startAtOnce is the default of Config.UBoot. By its own defaults U-Boot would
+// startAtOnce is what Config.UBoot is added to. By its own defaults U-Boot would
 // wait for a key for two seconds, and look at USB before the disk.
 var startAtOnce = map[string]string{"boot_targets": "virtio0", "bootdelay": "-2"}
 
@@ -182,14 +182,10 @@ func (d *Debian) virt(cmd *exec.Cmd, c Config) ([]string, error) {
 	if c.USB {
 		args = append(args, "-device", "qemu-xhci,id=xhci")
 	}
-	set := startAtOnce
-	if c.UBoot != nil {
-		set = c.UBoot
-	}
-	if len(set) == 0 {
+	if c.UBoot != nil && len(c.UBoot) == 0 {
 		return args, nil
 	}
-	flash, err := d.flash(set)
+	flash, err := d.flash(c.UBoot)
 	if err != nil {
 		return nil, err
 	}
