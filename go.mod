@@ -13,7 +13,7 @@ require (
 	github.com/spf13/cobra v1.10.2 // verbs, flags, help and completion of the command
 	github.com/ulikunitz/xz v0.5.17 // writes xz, in pure Go
 	golang.org/x/sys v0.49.0 // what the standard library has not of Linux: O_DIRECT, ioctls, statx
-	golang.org/x/term v0.47.0 // passphrases that are not echoed, and whether there is a terminal
+	golang.org/x/term v0.47.0 // whether there is a terminal to draw a line of progress on
 )
 
 require (
