@@ -31,7 +31,7 @@ demo-files: need-files build ## a device made of files, in a minute, without roo
 	docs/demo.sh build/plimsoll
 
 test: need-test check ## every kind of test; long counts as a seeded sample
-	go test -timeout 20m ./...
+	go test -timeout 40m ./...
 	CGO_ENABLED=1 go test -race -timeout 20m ./signing ./bootloader ./partition
 	CGO_ENABLED=1 go test -race -timeout 20m -run '$(RACE)' ./artifact ./cmd/plimsoll
 	docs/demo.sh build/plimsoll > build/demo.txt

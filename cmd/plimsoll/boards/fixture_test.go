@@ -3,11 +3,13 @@ package boards
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +55,11 @@ var shop = sync.OnceValues(func() (*workshop, error) {
 })
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// A machine that boots waits now and then, and each has one processor.
+	if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if w, err := shop(); err == nil {
 		os.RemoveAll(w.dir)
