@@ -159,3 +159,12 @@ func (a *apt) download(pkgs []string, meta string) ([]string, error) {
 	}
 	return debs, err
 }
+
+// closure returns the files of the packages and of all that they depend on, as
+// apt resolves it for a system on which nothing is installed yet.
+func (a *apt) closure(pkgs []string) ([]string, error) {
+	if _, err := a.run("apt-get", append([]string{"-y", "--no-install-recommends", "--download-only", "install"}, pkgs...)...); err != nil {
+		return nil, errors.Join(err, a.updated)
+	}
+	return filepath.Glob(filepath.Join(a.dir, "cache/archives", "*.deb"))
+}

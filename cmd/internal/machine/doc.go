@@ -34,6 +34,16 @@
 // other lines in two. reboot and poweroff unmount what they can. The shell takes
 // busybox's applets before what is in its PATH.
 //
+// # With systemd
+//
+// With [Guest].Systemd process 1 is Debian's systemd, beside busybox, and starts
+// what its units say; see guest/systemd for those that it has. It keeps the
+// watchdog, mounts partition 4 at /data by /etc/fstab, nofail, and everything
+// else that is writable in memory; there is no D-Bus, no login and no network.
+// Resumed and Ready come from the shell on the console, which starts once
+// plimsoll-resume.service has ended, if there is one. It takes half a minute
+// to start.
+//
 // # What a cut is
 //
 // [Machine.Cut] kills QEMU: every write that the emulated disk has answered is

@@ -19,12 +19,14 @@ import (
 // script as process 1, and what is given here.
 type Guest struct {
 	Version  string          // printed at each start
+	Systemd  *Systemd        // is process 1, and starts what the units say; nil: the script
 	Plimsoll []byte          // the command, see [Command]; nil: none
 	Files    map[string]File // more files by absolute path; they replace what is there
 	Fault    Fault           // how it is broken
 }
 
-// A File is the content of a file; mode 0 is 0644.
+// A File is the content of a file; mode 0 is 0644. With [fs.ModeSymlink] it is
+// a link, and the content its target.
 type File struct {
 	Data []byte
 	Mode fs.FileMode
@@ -58,37 +60,60 @@ const (
 var shutdownNames = []string{"reboot", "poweroff", "halt"}
 
 // WriteGuest makes the root file system of a guest as a tree of files, for
-// mke2fs -d, in a folder that need not exist. The tree takes 50 MB. Its owner
+// mke2fs -d, in a folder that need not exist. The tree takes 50 MB, with systemd
+// 85. Its owner
 // is whoever calls: under fakeroot, root.
 func (d *Debian) WriteGuest(dir string, g Guest) error {
 	w := &treeWriter{dir: dir}
 	for _, name := range []string{"boot/firmware", "data", "dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var"} {
 		w.mkdir(name)
 	}
-	w.link("var/lock", "../run/lock")
+	if g.Systemd != nil {
+		for _, name := range usrMerged {
+			w.link(name, "usr/"+name)
+			w.mkdir("usr/" + name)
+		}
+	}
 	d.writeBusybox(w)
 	d.writeBoot(w)
 	d.writeModules(w)
 	d.writeEnvTools(w)
-	w.file("sbin/init", 0o755, guestInit)
-	for _, name := range shutdownNames {
-		w.file("sbin/"+name, 0o755, guestShutdown)
+	if g.Systemd != nil {
+		g.Systemd.write(w)
+	} else {
+		writeInit(w)
 	}
 	w.file("etc/version", 0o644, []byte(g.Version+"\n"))
 	if g.Plimsoll != nil {
 		w.file("usr/bin/plimsoll", 0o755, g.Plimsoll)
 	}
 	for name, f := range g.Files {
-		if f.Mode == 0 {
-			f.Mode = 0o644
-		}
-		w.file(strings.TrimPrefix(name, "/"), f.Mode, f.Data)
+		f.write(w, strings.TrimPrefix(name, "/"))
 	}
 	g.Fault.inject(w)
 	if w.err != nil {
 		return fmt.Errorf("make guest %s: %w", g.Version, w.err)
 	}
 	return nil
+}
+
+func (f File) write(w *treeWriter, name string) {
+	switch {
+	case f.Mode&fs.ModeSymlink != 0:
+		w.link(name, string(f.Data))
+	case f.Mode == 0:
+		w.file(name, 0o644, f.Data)
+	default:
+		w.file(name, f.Mode, f.Data)
+	}
+}
+
+func writeInit(w *treeWriter) {
+	w.link("var/lock", "../run/lock")
+	w.file("sbin/init", 0o755, guestInit)
+	for _, name := range shutdownNames {
+		w.file("sbin/"+name, 0o755, guestShutdown)
+	}
 }
 
 func (f Fault) inject(w *treeWriter) {
