@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,13 +26,19 @@ const (
 // by the kernel, without asking anybody; after 120 s by sysrq. Never by kexec
 // or a soft reboot, which would go past the bootloader and its counter. It
 // does not return while the reboot is under way, unless none of the three can
-// be asked for.
+// be asked for, or it is this process's turn to end.
 func RebootNow() error {
 	ctx, cancel := context.WithTimeout(context.Background(), orderedReboot)
 	defer cancel()
+	last, stop := lastCall()
+	defer stop()
 	ordered := orderReboot(ctx)
 	if ordered == nil {
-		<-ctx.Done()
+		select {
+		case <-last:
+			return nil
+		case <-ctx.Done():
+		}
 	}
 	forced := make(chan error, 1)
 	go func() {
@@ -42,6 +50,29 @@ func RebootNow() error {
 		return errors.Join(ordered, err, sysrq())
 	case <-time.After(forcedReboot):
 		return errors.Join(ordered, sysrq())
+	}
+}
+
+// lastCall returns a channel that is closed when this process should go. That
+// is not yet when systemd stops the unit that it belongs to, because of the
+// reboot that it ordered: what hangs may be stopped later. It is when process 1
+// has become the program that kills what is left.
+func lastCall() (last <-chan struct{}, stop func()) {
+	signals, done := make(chan os.Signal, 4), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		for sig := range signals {
+			first, err := os.ReadFile("/proc/1/comm")
+			if sig == syscall.SIGTERM && err == nil && string(first) == "systemd\n" {
+				continue
+			}
+			close(done)
+			return
+		}
+	}()
+	return done, func() {
+		signal.Stop(signals)
+		close(signals)
 	}
 }
 
