@@ -141,6 +141,13 @@ func TestFaults(t *testing.T) {
 			w.write("root/etc/fstab", "LABEL=data "+w.path("data")+" ext4 defaults 0 2\n")
 			w.remove("root/run/systemd")
 		}, "", ""},
+		{"resume before the mount", func(w *tree) {
+			w.write("root/usr/lib/systemd/system/plimsoll-resume.service", "[Unit]\nAfter=data.mount\n")
+		}, "state-mount=problem", "does not wait"},
+		{"resume after the mount, by a drop-in", func(w *tree) {
+			w.write("root/usr/lib/systemd/system/plimsoll-resume.service", "[Unit]\nAfter=data.mount\n")
+			w.write("root/etc/systemd/system/plimsoll-resume.service.d/state.conf", "[Unit]\nRequiresMountsFor="+w.path("data")+"/plimsoll\n")
+		}, "", ""},
 		{"mount by nobody known", func(w *tree) { w.write("root/etc/fstab", "") }, "", ""},
 		{"slot not aligned", func(w *tree) { w.write("sys/class/block/mmcblk0p3/start", "655361\n") }, "alignment=warning", "slot B begins at byte 335544832"},
 		{"environment not aligned", func(w *tree) { w.move(0, 1*mib) }, "alignment=warning", "byte 1048576"},

@@ -61,7 +61,11 @@ func lookStateMount(p *patient) Result {
 		return ok("%s: this init does not stop for a mount that fails", m.Point)
 	case listed && !slices.Contains(options, "nofail") && !slices.Contains(options, "noauto"):
 		return problem(fmt.Sprintf("%s is in /etc/fstab without nofail", m.Point), means,
-			"add nofail,x-systemd.device-timeout=10s to its options")
+			"add nofail,x-systemd.device-timeout=1min to its options")
+	case listed && p.enabled(resumeUnit) != "" && !p.after(resumeUnit, unit):
+		return problem(fmt.Sprintf("%s does not wait for %s", resumeUnit, unit),
+			"a good update is judged before its state directory is there, and goes back",
+			"systemctl edit "+resumeUnit+": below [Unit], After="+unit)
 	case listed:
 		return ok("%s is in /etc/fstab, with nofail", m.Point)
 	case required:
@@ -99,6 +103,37 @@ func (p *patient) mountUnit(unit string) (file string, required bool) {
 		}
 	}
 	return file, required
+}
+
+const resumeUnit = "plimsoll-resume.service"
+
+// after reports whether a unit says, itself or in a drop-in, that it starts
+// after another, or needs the mount of a path at or beneath it.
+func (p *patient) after(unit, other string) bool {
+	var files []string
+	for _, dir := range unitDirs {
+		more, _ := filepath.Glob(p.file(filepath.Join(dir, unit+".d", "*.conf")))
+		files = append(append(files, p.file(filepath.Join(dir, unit))), more...)
+	}
+	for _, file := range files {
+		for line := range strings.Lines(read(file)) {
+			key, value, _ := strings.Cut(line, "=")
+			words := strings.Fields(value)
+			switch strings.TrimSpace(key) {
+			case "After":
+				if slices.Contains(words, other) {
+					return true
+				}
+			case "RequiresMountsFor", "WantsMountsFor":
+				for _, path := range words {
+					if strings.HasPrefix(escape(path)+"-", strings.TrimSuffix(other, ".mount")+"-") {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
 }
 
 // escape is systemd's name of a path (systemd-escape --path).

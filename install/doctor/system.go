@@ -55,7 +55,7 @@ func lookResume(p *patient) Result {
 	if f := strings.Fields(read(p.file("/run/plimsoll/" + install.StampName))); err == nil && len(f) == 2 && f[0] == boot {
 		when = f[1]
 	}
-	if target := p.enabled("plimsoll-resume.service"); target != "" {
+	if target := p.enabled(resumeUnit); target != "" {
 		if when == "" {
 			return ok("plimsoll-resume.service is enabled (%s), and has not run in this boot", target)
 		}

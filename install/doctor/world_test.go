@@ -120,8 +120,9 @@ func (w *tree) mounts(more ...string) {
 // root is the part of the root file system that is looked at.
 func (w *tree) root() {
 	w.write("root/lib/modules/6.12.1-board/modules.dep", "")
-	w.write("root/etc/fstab", "# the data partition\nLABEL=data "+w.path("data")+" ext4 defaults,nofail,x-systemd.device-timeout=10s 0 2\n")
+	w.write("root/etc/fstab", "# the data partition\nLABEL=data "+w.path("data")+" ext4 defaults,nofail,x-systemd.device-timeout=1min 0 2\n")
 	w.write("root/run/systemd/system/.keep", "")
+	w.write("root/usr/lib/systemd/system/plimsoll-resume.service", "[Unit]\nAfter=basic.target\nRequiresMountsFor="+w.path("data")+"\n")
 	w.write("root/run/plimsoll/resume.boot", bootID+" 9\n")
 	for unit, target := range map[string]string{
 		"plimsoll-resume.service": "multi-user.target", "plimsoll-emergency.service": "emergency.target", "plimsoll-deadline.timer": "sysinit.target",
