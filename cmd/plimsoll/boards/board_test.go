@@ -98,9 +98,19 @@ func (b *board) up() {
 // cut cuts the power.
 func (b *board) cut() { b.m.Cut() }
 
+// waits returns for how long this kind of board is waited for.
+func (b *board) waits() (context.Context, context.CancelFunc) {
+	if b.kind.patience == 0 {
+		return b.Context(), func() {}
+	}
+	return context.WithTimeout(b.Context(), b.kind.patience)
+}
+
 func (b *board) expect(pattern string) string {
 	b.Helper()
-	met, err := b.m.Expect(b.Context(), pattern)
+	ctx, cancel := b.waits()
+	defer cancel()
+	met, err := b.m.Expect(ctx, pattern)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,7 +120,9 @@ func (b *board) expect(pattern string) string {
 // run runs a command on the board.
 func (b *board) run(command string) (out string, code int) {
 	b.Helper()
-	out, code, err := b.m.Run(b.Context(), command)
+	ctx, cancel := b.waits()
+	defer cancel()
+	out, code, err := b.m.Run(ctx, command)
 	if err != nil {
 		b.Fatal(err)
 	}

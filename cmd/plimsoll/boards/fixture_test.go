@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/cmd/internal/machine"
 )
@@ -25,6 +27,10 @@ type workshop struct {
 	command string // plimsoll, for this machine
 	arm64   []byte // plimsoll, for the board
 	making  sync.Map
+
+	// Of guests with systemd, see withSystemd.
+	systemd *machine.Systemd
+	units   map[string]machine.File // plimsoll's, enabled
 }
 
 var shop = sync.OnceValues(func() (*workshop, error) {
@@ -98,6 +104,7 @@ type release struct {
 	name  string
 	fault machine.Fault
 	bare  bool              // without plimsoll: a trial that nobody judges
+	units bool              // systemd is process 1, and has plimsoll's units
 	files map[string]string // by absolute path; "#!" makes a file executable
 }
 
@@ -105,6 +112,10 @@ func (r release) guest(w *workshop) machine.Guest {
 	g := machine.Guest{Version: r.name, Plimsoll: w.arm64, Fault: r.fault, Files: map[string]machine.File{}}
 	if r.bare {
 		g.Plimsoll = nil
+	}
+	if r.units {
+		g.Systemd = w.systemd
+		maps.Copy(g.Files, w.units)
 	}
 	g.Files["/etc/guest-hook"] = machine.File{Data: []byte("[ ! -e /data/hook ] || . /data/hook\n")}
 	for name, text := range r.files {
@@ -120,8 +131,9 @@ func (r release) guest(w *workshop) machine.Guest {
 // A kind is how an image is made for a board.
 type kind struct {
 	board    string
-	args     []string // of image build
-	firmware string   // a folder; "" for none
+	args     []string      // of image build
+	firmware string        // a folder; "" for none
+	patience time.Duration // with a start, or a command; 0: the machine's own
 }
 
 // virt is the board of most tests; its slots are as small as the guest allows.
