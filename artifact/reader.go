@@ -4,9 +4,7 @@ import (
 	"archive/tar"
 	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
-	"time"
 )
 
 // What may be read before it is trusted.
@@ -291,38 +289,6 @@ func (r *Reader) finish() error {
 		return err
 	}
 	return io.EOF
-}
-
-// A Payload is one file of the payload, and a reader of it.
-type Payload struct {
-	Type    string // of the payload: that of the Header
-	Name    string // a plain name of letters, digits and ".,_-"
-	Size    int64  // what the archive says; Read returns no more and no less, or an error
-	Sum     Sum    // what the manifest says
-	ModTime time.Time
-
-	r   io.Reader
-	h   hash.Hash
-	err error
-}
-
-// Read returns bytes that are tentative until it returns io.EOF: it returns ErrChecksum in its place if they were not what the
-// manifest says.
-func (p *Payload) Read(b []byte) (int, error) {
-	if p.err != nil {
-		return 0, p.err
-	}
-	n, err := p.r.Read(b)
-	p.h.Write(b[:n])
-	if err == io.EOF {
-		if sum := matches(Sum(p.h.Sum(nil)), p.Sum); sum != nil {
-			err = fmt.Errorf("%s: %w", p.Name, sum)
-		}
-	} else if err != nil {
-		err = fmt.Errorf("%s: %w", p.Name, err)
-	}
-	p.err = err
-	return n, err
 }
 
 func errVersion(v int) error {
