@@ -26,10 +26,17 @@ func record(t *testing.T, s Slot, image []byte) []move {
 	}
 	defer w.Abort()
 	var moves []move
-	writeAt, flush := w.writeAt, w.flush
+	writeAt, zeroAt, flush := w.writeAt, w.zeroAt, w.flush
 	w.writeAt = func(b []byte, off int64) (int, error) {
 		moves = append(moves, move{off, bytes.Clone(b)})
 		return writeAt(b, off)
+	}
+	w.zeroAt = func(off, n int64) (bool, error) {
+		done, err := zeroAt(off, n)
+		if done {
+			moves = append(moves, move{off, make([]byte, n)})
+		}
+		return done, err
 	}
 	w.flush = func() error {
 		moves = append(moves, move{})
@@ -99,6 +106,9 @@ func TestCutAnywhere(t *testing.T) {
 	add(with(base, 4096), base)
 	add(noise(2, 9000), base[:8500])
 	add(noise(2, 5000), base[:1200])
+	add(noise(2, 3*mib), holes(base, mib, fewZeroes, 2*mib, mib))
+	add(holes(base, 2*mib, mib), base)
+	add(holes(base, 0, mib/2), holes(base, mib/2, 2*mib))
 	for range 12 {
 		size := 1 + rnd.IntN(3*mib)
 		old := with(base)
@@ -133,6 +143,7 @@ func TestCutAnywhere(t *testing.T) {
 func TestFaultAnywhere(t *testing.T) {
 	old, image := noise(2, 2*mib+4096), noise(1, 2*mib+900)
 	copy(old[mib+8192:], image[mib+8192:mib+65536]) // two runs in the second MiB
+	image = holes(image, mib+mib/2, mib/2)
 	moves := record(t, fileSlot(t, old), image)
 	full := errors.New("no more")
 	for k := range moves {
@@ -142,8 +153,14 @@ func TestFaultAnywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			at, writeAt, flush := 0, w.writeAt, w.flush
+			at, writeAt, zeroAt, flush := 0, w.writeAt, w.zeroAt, w.flush
 			fails := func() bool { at++; return at-1 == k }
+			w.zeroAt = func(off, n int64) (bool, error) {
+				if fails() {
+					return false, full
+				}
+				return zeroAt(off, n)
+			}
 			w.writeAt = func(b []byte, off int64) (int, error) {
 				if fails() {
 					n, _ := writeAt(b[:min(partial, len(b))], off)
@@ -184,8 +201,9 @@ func TestLostFirstMiB(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, writeAt, flush := 0, w.writeAt, w.flush
+		n, writeAt, zeroAt, flush := 0, w.writeAt, w.zeroAt, w.flush
 		w.writeAt = func(b []byte, off int64) (int, error) { n++; return writeAt(b, off) }
+		w.zeroAt = func(off, k int64) (bool, error) { n++; return zeroAt(off, k) }
 		w.flush = func() error {
 			err := flush()
 			if n++; n == moves {

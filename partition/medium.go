@@ -8,53 +8,73 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	mib    = 1 << 20 // the unit of reading, and what is withheld to the end
+	mib    = 1 << 20 // what is withheld to the end
+	unit   = mib / 4 // of reading and writing
 	block4 = 4 << 10 // the unit of comparing and writing
 )
 
-// A medium reads a slot past the page cache: what it returns is what the device
-// answers now, not what was written to it or read from it before.
+// A medium is a slot past the page cache: what it reads is what the device
+// answers now, not what was written to it or read from it before, and what it
+// writes is not kept in memory that others need.
 //
-// It reads with O_DIRECT, which wants buffers aligned to the device's block and
-// lengths that are multiples of it; the buffer is therefore a mapping of its
-// own, and always read to from an offset that is a multiple of 4 KiB. Where the
-// file system refuses O_DIRECT the pages are dropped before each read, which
-// needs what was written to have been flushed.
+// That is O_DIRECT, which wants buffers aligned to the device's block and
+// lengths that are multiples of it: everything is done from an offset that is a
+// multiple of 4 KiB, with buffers from aligned. Where the file system refuses
+// O_DIRECT, and for an end that is no whole block, pages are dropped before each
+// read, which needs what was written to have been flushed, and sent to the
+// device soon after each write.
 type medium struct {
-	f      *os.File
+	held   *os.File // through the page cache, and exclusive
+	f      *os.File // past it
 	direct bool
-	buf    []byte // one MiB, page aligned
 	size   int64
+	buf    []byte  // one unit
+	wrote  stretch // through the page cache, at last
+	zeroes zeroes
 }
 
-// openMedium opens the storage that held is already holding. Both must be the
-// same: the name may have come to mean another since.
-func openMedium(held *os.File) (*medium, error) {
-	m := &medium{direct: true}
-	f, err := os.OpenFile(held.Name(), os.O_RDONLY|unix.O_DIRECT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+// A stretch is a range of bytes.
+type stretch struct{ off, n int64 }
+
+// aligned returns n bytes for direct I/O.
+func aligned(n int) []byte {
+	b := make([]byte, n+block4)
+	return b[-uintptr(unsafe.Pointer(unsafe.SliceData(b)))%block4:][:n:n]
+}
+
+func isAligned(b []byte) bool { return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%block4 == 0 }
+
+// openMedium opens the storage that held is already holding, for reading
+// (os.O_RDONLY) or both (os.O_RDWR). Both files must be the same: the name may
+// have come to mean another since.
+func openMedium(held *os.File, mode int) (*medium, error) {
+	m := &medium{held: held, direct: true}
+	f, err := os.OpenFile(held.Name(), mode|unix.O_DIRECT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EINVAL) {
 		m.direct = false
-		f, err = os.OpenFile(held.Name(), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		f, err = os.OpenFile(held.Name(), mode|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
 	m.f = f
-	if err := m.prepare(held); err != nil {
+	if err := m.prepare(); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *medium) prepare(held *os.File) error {
+func (m *medium) prepare() error {
 	a, err1 := m.f.Stat()
-	b, err2 := held.Stat()
+	b, err2 := m.held.Stat()
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -65,20 +85,20 @@ func (m *medium) prepare(held *os.File) error {
 	if m.size, err = m.f.Seek(0, io.SeekEnd); err != nil {
 		return err
 	}
-	m.buf, err = unix.Mmap(-1, 0, mib, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err != nil {
-		return fmt.Errorf("map a buffer: %w", err)
-	}
+	m.buf, m.zeroes = aligned(unit), zeroesOf(a)
 	return nil
 }
 
 // read returns the n bytes at off as the medium holds them, valid until the
-// next call. off is a multiple of 4 KiB, n at most one MiB.
-func (m *medium) read(off int64, n int) ([]byte, error) {
-	got, err := m.fill(off, n)
+// next call. off is a multiple of 4 KiB, n at most one unit.
+func (m *medium) read(off int64, n int) ([]byte, error) { return m.readTo(m.buf, off, n) }
+
+// readTo is read with a buffer that is aligned and a multiple of 4 KiB.
+func (m *medium) readTo(buf []byte, off int64, n int) ([]byte, error) {
+	got, err := m.fill(buf, off, n)
 	if errors.Is(err, unix.EINVAL) && m.direct {
 		if err = m.buffered(); err == nil {
-			got, err = m.fill(off, n)
+			got, err = m.fill(buf, off, n)
 		}
 	}
 	if err != nil {
@@ -87,12 +107,12 @@ func (m *medium) read(off int64, n int) ([]byte, error) {
 	if got < n {
 		return nil, fmt.Errorf("read at %d: %w: %d of %d bytes", off, io.ErrUnexpectedEOF, got, n)
 	}
-	return m.buf[:n], nil
+	return buf[:n], nil
 }
 
 // fill reads at least n bytes, rounded up to what a direct read may ask for;
 // fewer only at the end of the slot.
-func (m *medium) fill(off int64, n int) (got int, err error) {
+func (m *medium) fill(buf []byte, off int64, n int) (got int, err error) {
 	if !m.direct {
 		if err := unix.Fadvise(int(m.f.Fd()), off, int64(n), unix.FADV_DONTNEED); err != nil {
 			return 0, fmt.Errorf("drop cached pages: %w", err)
@@ -100,7 +120,7 @@ func (m *medium) fill(off int64, n int) (got int, err error) {
 	}
 	whole := (n + block4 - 1) &^ (block4 - 1)
 	for got < n {
-		k, err := unix.Pread(int(m.f.Fd()), m.buf[got:whole], off+int64(got))
+		k, err := unix.Pread(int(m.f.Fd()), buf[got:whole], off+int64(got))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -122,20 +142,58 @@ func (m *medium) buffered() error {
 	return err
 }
 
-func (m *medium) close() error {
-	return errors.Join(unix.Munmap(m.buf), m.f.Close())
+// writeAt writes b, which is aligned, at off, a multiple of 4 KiB. It is on the
+// medium after a flush of held.
+func (m *medium) writeAt(b []byte, off int64) (n int, err error) {
+	whole := len(b) &^ (block4 - 1)
+	if m.direct && whole > 0 {
+		n, err = m.f.WriteAt(b[:whole], off)
+		if errors.Is(err, unix.EINVAL) {
+			err = m.buffered()
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	if n < len(b) {
+		k, err := m.held.WriteAt(b[n:], off+int64(n))
+		return n + k, errors.Join(err, m.push(stretch{off + int64(n), int64(k)}))
+	}
+	return n, nil
 }
 
-// sum hashes head and then the medium from len(head) to size, one MiB after the
-// other. len(head) is a multiple of 4 KiB, or size.
+// push sends what was written through the page cache to the device, and drops
+// what was sent before. An error is one of the writing: the kernel tells of it
+// once only, and a flush after it might succeed.
+func (m *medium) push(now stretch) error {
+	last := m.wrote
+	m.wrote = now
+	err := unix.SyncFileRange(int(m.held.Fd()), now.off, now.n, unix.SYNC_FILE_RANGE_WRITE)
+	if err != nil || last.n == 0 {
+		return err
+	}
+	const wait = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	if err := unix.SyncFileRange(int(m.held.Fd()), last.off, last.n, wait); err != nil {
+		return err
+	}
+	_ = unix.Fadvise(int(m.held.Fd()), last.off, last.n, unix.FADV_DONTNEED) // a help
+	return nil
+}
+
+func (m *medium) close() error { return m.f.Close() }
+
+// sum hashes head and then the medium from len(head) to size; while one unit is
+// hashed the next is read. len(head) is a multiple of 4 KiB, or size.
 func (m *medium) sum(ctx context.Context, head []byte, size int64, progress func(n int64)) (sum [32]byte, err error) {
 	hash := sha256.New()
 	hash.Write(head)
+	ahead := m.ahead(int64(len(head)), size)
+	defer ahead.end()
 	for off := int64(len(head)); off < size; {
 		if ctx.Err() != nil {
 			return sum, context.Cause(ctx)
 		}
-		b, err := m.read(off, int(min(mib, size-off)))
+		b, err := ahead.next()
 		if err != nil {
 			return sum, err
 		}
@@ -163,16 +221,16 @@ func (m *medium) check(ctx context.Context, head []byte, size int64, want [32]by
 	return nil
 }
 
-// same compares the medium at off with want, at most one MiB.
-func (m *medium) same(off int64, want []byte) error {
-	b, err := m.read(off, len(want))
-	if err != nil {
-		return err
+// same compares the medium at off with want.
+func (m *medium) same(off int64, want []byte) (bool, error) {
+	for b := range slices.Chunk(want, unit) {
+		have, err := m.read(off, len(b))
+		if err != nil || !bytes.Equal(have, b) {
+			return false, err
+		}
+		off += int64(len(b))
 	}
-	if !bytes.Equal(b, want) {
-		return fmt.Errorf("%w: within the %d bytes at %d", ErrReadBack, len(want), off)
-	}
-	return nil
+	return true, nil
 }
 
 // ReadBack compares the first size bytes of the slot, as the medium holds them,
@@ -196,7 +254,7 @@ func (s Slot) readBack(ctx context.Context, size int64, sum [32]byte, progress f
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	m, err := openMedium(f)
+	m, err := openMedium(f, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -19,14 +19,16 @@ type Writer struct {
 	held *os.File // exclusive
 	med  *medium
 
-	// All that changes the medium goes through these two, held's own.
+	// All that changes the medium goes through these three, its own.
 	writeAt func(b []byte, off int64) (int, error)
+	zeroAt  func(off, n int64) (bool, error)
 	flush   func() error
 
 	head    []byte // the image's first MiB, withheld from the medium
-	chunk   []byte // the MiB being gathered
+	chunk   []byte // the unit being gathered
 	taken   int64  // bytes of the image accepted
 	written int64
+	differs streak
 
 	begun    bool // the slot's first MiB is being or was zeroed
 	verified bool
@@ -51,7 +53,7 @@ func (s Slot) create(size int64) (*Writer, error) {
 		return nil, err
 	}
 	dropCache(f)
-	m, err := openMedium(f)
+	m, err := openMedium(f, os.O_RDWR)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -63,8 +65,7 @@ func (s Slot) create(size int64) (*Writer, error) {
 	}
 	return &Writer{
 		slot: s, size: size, held: f, med: m,
-		writeAt: f.WriteAt, flush: f.Sync,
-		chunk: make([]byte, 0, min(mib, size)),
+		writeAt: m.writeAt, zeroAt: m.zeroAt, flush: f.Sync,
 	}, nil
 }
 
@@ -84,13 +85,19 @@ func (w *Writer) Write(b []byte) (n int, err error) {
 		b = b[:room]
 	}
 	for len(b) > 0 {
-		k := min(len(b), cap(w.chunk)-len(w.chunk))
-		w.chunk = append(w.chunk, b[:k]...)
+		part, k := w.gather(b)
 		b, n, w.taken = b[k:], n+k, w.taken+int64(k)
-		if len(w.chunk) == cap(w.chunk) || w.taken == w.size {
-			if err := w.settle(); err != nil {
-				return n, w.fail("write", err)
-			}
+		if len(part) < w.step() && w.taken < w.size {
+			break
+		}
+		if err := w.settle(part); err != nil {
+			return n, w.fail("write", err)
+		}
+		w.chunk = w.chunk[:0]
+	}
+	if n > 0 && w.taken == w.size && w.begun {
+		if err := w.sync(); err != nil { // part of the writing, rather than of what comes after it
+			return n, w.fail("write", err)
 		}
 	}
 	if over {
@@ -112,33 +119,57 @@ func (w *Writer) fail(verb string, err error) error {
 	return w.err
 }
 
-// settle compares the gathered MiB with the medium and writes what differs. The
-// first one is withheld: it only decides whether the writing begins.
-func (w *Writer) settle() error {
+// step is how much of the image is dealt with at once: the first MiB, then units.
+func (w *Writer) step() int {
+	if w.head == nil {
+		return mib
+	}
+	return unit
+}
+
+// gather takes the next k bytes of b, and returns what there is of the step that
+// they belong to. That is b itself where it can be written from there.
+func (w *Writer) gather(b []byte) (part []byte, k int) {
+	step := int(min(int64(w.step()), w.size))
+	part = b[:min(len(b), step)]
+	isWhole := len(part) == step || w.taken+int64(len(part)) == w.size
+	if isWhole && w.head != nil && len(w.chunk) == 0 && isAligned(part) {
+		return part, len(part)
+	}
+	if w.chunk == nil {
+		w.chunk = aligned(step)[:0]
+	}
+	k = min(len(b), step-len(w.chunk))
+	w.chunk = append(w.chunk, b[:k]...)
+	return w.chunk, k
+}
+
+// settle compares a part of the image, to taken, with the medium and writes what
+// differs. The first MiB is withheld: it only decides whether the writing begins.
+func (w *Writer) settle(part []byte) error {
 	w.verified = false
-	off := w.taken - int64(len(w.chunk))
-	have, err := w.med.read(off, len(w.chunk))
-	if err != nil {
+	off := w.taken - int64(len(part))
+	if off == 0 {
+		w.head, w.chunk = part, nil
+		same, err := w.med.same(off, part)
+		if same || err != nil && !errors.Is(err, unix.EIO) {
+			return err
+		}
+		return w.begin()
+	}
+	have, err := w.compared(off, part)
+	if err != nil || bytes.Equal(have, part) {
 		return err
 	}
-	differs := !bytes.Equal(have, w.chunk)
-	if off == 0 {
-		w.head, w.chunk = w.chunk, make([]byte, 0, min(mib, w.size))
-		if differs {
-			return w.begin()
-		}
-		return nil
-	}
-	if differs {
+	if !w.begun {
 		if err := w.begin(); err != nil {
 			return err
 		}
-		if err := w.put(off, w.chunk); err != nil {
+		if have, err = w.have(off, len(part)); err != nil { // begin has used its buffer
 			return err
 		}
 	}
-	w.chunk = w.chunk[:0]
-	return nil
+	return w.put(off, part, have)
 }
 
 // stages are where the first MiB is cut for zeroing and for the last write,
@@ -151,9 +182,6 @@ var stages = []int{0, block4, 2 * block4, mib}
 
 // begin makes the slot unloadable before anything else in it changes.
 func (w *Writer) begin() error {
-	if w.begun {
-		return nil
-	}
 	w.begun = true
 	if err := w.clear(); err != nil {
 		return fmt.Errorf("clear the first MiB: %w", err)
@@ -163,9 +191,9 @@ func (w *Writer) begin() error {
 
 // clear zeroes the first MiB, as far as the image goes, from its beginning.
 func (w *Writer) clear() error {
-	zero := make([]byte, len(w.head))
+	zero := aligned(min(unit, len(w.head)))
 	for i := 1; i < len(stages); i++ {
-		if err := w.stage(zero, stages[i-1], stages[i]); err != nil {
+		if err := w.stage(i, func(_, n int) []byte { return zero[:n] }); err != nil {
 			return err
 		}
 	}
@@ -185,37 +213,57 @@ func (w *Writer) finish() error {
 
 func (w *Writer) complete() error {
 	for i := len(stages) - 1; i > 0; i-- {
-		if err := w.stage(w.head, stages[i-1], stages[i]); err != nil {
+		if err := w.stage(i, func(off, n int) []byte { return w.head[off:][:n] }); err != nil {
 			return err
 		}
 	}
-	return w.med.same(0, w.head)
+	same, err := w.med.same(0, w.head)
+	if err == nil && !same {
+		err = ErrReadBack
+	}
+	return err
 }
 
-// stage puts b[from:to], as far as it goes, and flushes it.
-func (w *Writer) stage(b []byte, from, to int) error {
-	if from >= len(b) {
-		return nil
+// stage puts what content has for the ith stage, as far as the image goes, and
+// flushes it.
+func (w *Writer) stage(i int, content func(off, n int) []byte) error {
+	for off, end := stages[i-1], min(stages[i], len(w.head)); off < end; {
+		b := content(off, min(unit, end-off))
+		have, err := w.have(int64(off), len(b))
+		if err != nil {
+			return err
+		}
+		if err := w.put(int64(off), b, have); err != nil {
+			return err
+		}
+		off += len(b)
 	}
-	if err := w.put(int64(from), b[from:min(to, len(b))]); err != nil {
-		return err
+	if stages[i-1] >= len(w.head) {
+		return nil
 	}
 	return w.sync()
 }
 
-// put makes the medium hold b at off, a multiple of 4 KiB: blocks that it holds
-// already are left alone, neighbours that it does not are one write.
-func (w *Writer) put(off int64, b []byte) error {
-	have, err := w.med.read(off, len(b))
-	if err != nil {
-		return err
+// have returns what the slot holds, or nil where the medium cannot tell: what is
+// written there it may be able to read again.
+func (w *Writer) have(off int64, n int) ([]byte, error) {
+	b, err := w.med.read(off, n)
+	if errors.Is(err, unix.EIO) {
+		return nil, nil
 	}
+	return b, err
+}
+
+// put makes the medium hold b at off, a multiple of 4 KiB. Blocks that it has
+// already, according to have, are left alone; neighbours that it has not are
+// one write. Without have it has none of them.
+func (w *Writer) put(off int64, b, have []byte) error {
 	for from := 0; from < len(b); {
 		to := from
 		for to < len(b) && !sameBlock(have, b, to) {
 			to = min(to+block4, len(b))
 		}
-		if err := w.pwrite(off+int64(from), b[from:to]); err != nil {
+		if err := w.fill(off+int64(from), b[from:to]); err != nil {
 			return err
 		}
 		from = min(to+block4, len(b)) // the block at to is right
@@ -225,7 +273,56 @@ func (w *Writer) put(off int64, b []byte) error {
 
 func sameBlock(a, b []byte, at int) bool {
 	end := min(at+block4, len(b))
-	return bytes.Equal(a[at:end], b[at:end])
+	return a != nil && bytes.Equal(a[at:end], b[at:end])
+}
+
+// fill writes b, and has the medium make the zeroes of long runs itself.
+func (w *Writer) fill(off int64, b []byte) error {
+	for len(b) > 0 {
+		data, zero := split(b)
+		if err := w.pwrite(off, b[:data]); err != nil {
+			return err
+		}
+		if zero > 0 {
+			if err := w.zero(off+int64(data), b[data:data+zero]); err != nil {
+				return err
+			}
+		}
+		b, off = b[data+zero:], off+int64(data+zero)
+	}
+	return nil
+}
+
+// fewZeroes are not worth a write of their own.
+const fewZeroes = 64 << 10
+
+// split returns how many bytes of b come before a run of zeroes that is worth
+// it, and how long that is; both are multiples of 4 KiB, unless b ends there.
+func split(b []byte) (data, zero int) {
+	for at := 0; at < len(b); {
+		end := at
+		for end+block4 <= len(b) && [block4]byte(b[end:]) == zeroBlock {
+			end += block4
+		}
+		if end-at >= fewZeroes {
+			return at, end - at
+		}
+		at = min(end+block4, len(b))
+	}
+	return len(b), 0
+}
+
+// zero makes the medium hold b, which is zero.
+func (w *Writer) zero(off int64, b []byte) error {
+	done, err := w.zeroAt(off, int64(len(b)))
+	if err != nil {
+		return fmt.Errorf("zero %d bytes at %d: %w", len(b), off, err)
+	}
+	if !done {
+		return w.pwrite(off, b)
+	}
+	w.written += int64(len(b))
+	return nil
 }
 
 func (w *Writer) pwrite(off int64, b []byte) error {

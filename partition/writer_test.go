@@ -43,6 +43,15 @@ func with(b []byte, offs ...int) []byte {
 	return b
 }
 
+// holes returns a copy of b with ranges of zeroes: offset and length of each.
+func holes(b []byte, ranges ...int) []byte {
+	b = bytes.Clone(b)
+	for i := 0; i < len(ranges); i += 2 {
+		clear(b[ranges[i]:][:ranges[i+1]])
+	}
+	return b
+}
+
 func install(t *testing.T, s Slot, image []byte) (written int64, err error) {
 	t.Helper()
 	w, err := s.Create(int64(len(image)))
