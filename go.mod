@@ -14,6 +14,7 @@ require (
 	github.com/ulikunitz/xz v0.5.17 // writes xz, in pure Go
 	golang.org/x/sys v0.49.0 // what the standard library has not of Linux: O_DIRECT, ioctls, statx
 	golang.org/x/term v0.47.0 // whether there is a terminal to draw a line of progress on
+	golang.org/x/time v0.16.0 // the limit of install --io-limit
 )
 
 require (

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+
+	"golang.org/x/time/rate"
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/partition"
@@ -16,6 +19,10 @@ type Options struct {
 	AllowDowngrade bool // an older version, or one below the floor
 	Retry          bool // an artifact that failed on this device before
 	Unattended     bool // nobody is there to ask: only forward, and only what has not failed
+
+	// IOLimit is how many bytes of the image are written in a second, and how
+	// many read back, at most. 0: as fast as the medium.
+	IOLimit int64
 
 	drill bool // it will not be kept
 }
@@ -61,10 +68,17 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 	if err != nil {
 		return h, &Error{StepWrite, h.Name, err}
 	}
-	if err := s.write(ctx, r, p, w); err != nil {
+	limit := o.limiter()
+	if err := s.write(r, p, &limited{ctx, w, limit}); err != nil {
 		return h, s.giveUp(ctx, &Error{StepWrite, h.Name, err}, w, before)
 	}
-	progress := func(n int64) { s.report(Progress{Step: StepVerify, Done: n, Total: p.Size}) }
+	debug.FreeOSMemory() // the decoder's: others may need it while the slot is read back
+	last := int64(0)
+	progress := func(n int64) {
+		s.report(Progress{Step: StepVerify, Done: n, Total: p.Size})
+		_ = limit.WaitN(ctx, int(n-last)) // Verify has ctx, and looks at it next
+		last = n
+	}
 	if err := w.Verify(ctx, p.Sum, progress); err != nil {
 		return h, s.giveUp(ctx, &Error{StepVerify, h.Name, err}, w, before)
 	}
@@ -174,10 +188,10 @@ func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.
 
 // write is step 2. The artifact is read to its end, so that nothing is armed
 // whose last byte was not checked.
-func (s *session) write(ctx context.Context, r *artifact.Reader, p *artifact.Payload, w *partition.Writer) error {
+func (s *session) write(r *artifact.Reader, p *artifact.Payload, w io.Writer) error {
 	s.report(Progress{Step: StepWrite, Total: p.Size})
 	counted := &counter{w: w, report: func(n int64) { s.report(Progress{Step: StepWrite, Done: n, Total: p.Size}) }}
-	if _, err := io.CopyBuffer(counted, onlyReader{p}, make([]byte, 1<<20)); err != nil {
+	if _, err := p.WriteTo(counted); err != nil {
 		return err
 	}
 	switch extra, err := r.Next(); {
@@ -225,8 +239,30 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// onlyReader hides other methods, so that io.Copy uses the buffer it is given.
-type onlyReader struct{ io.Reader }
+// burst is what IOLimit lets through at once: all that a Payload writes, and a
+// Writer reads, at once.
+const burst = 1 << 20
+
+func (o Options) limiter() *rate.Limiter {
+	if o.IOLimit <= 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(o.IOLimit), burst)
+}
+
+// limited writes no faster than a limit.
+type limited struct {
+	ctx   context.Context // of the one installation that it is for
+	w     io.Writer
+	limit *rate.Limiter
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.limit.WaitN(l.ctx, len(b)) != nil {
+		return 0, context.Cause(l.ctx)
+	}
+	return l.w.Write(b)
+}
 
 // withContext returns a reader that fails with the context's cause once the
 // context is done.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plimsoll-ota/plimsoll/bootloader/board"
 	"github.com/plimsoll-ota/plimsoll/install"
 )
 
@@ -35,6 +36,7 @@ const runDir = "/run/plimsoll"
 
 type installOptions struct {
 	install.Options
+	ioLimit        board.Size
 	rebootExitCode bool
 }
 
@@ -46,8 +48,12 @@ func (a *app) installCommand() *cobra.Command {
 		Long: `Install reads an artifact (- is standard input), writes its image to the
 inactive slot, reads it back, and arms that slot for the next boot. The running
 system is not touched. Reboot to try the update; until it is committed the
-bootloader returns to the old slot by itself.`,
+bootloader returns to the old slot by itself.
+
+It reads and writes when nobody else wants to, if the disk's scheduler has
+priorities (bfq, mq-deadline); start it with ionice for another one.`,
 		Example: `  plimsoll install /media/usb/release-8.mender
+  plimsoll install --io-limit 10MiB /media/usb/release-8.mender
   curl -sf https://updates.example/release-8.mender | plimsoll install -`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, args []string) error { return a.runInstall(ctx, o, args[0]) }),
@@ -56,6 +62,7 @@ bootloader returns to the old slot by itself.`,
 	f.BoolVar(&o.AllowDowngrade, "allow-downgrade", false, "install a version that is older than the installed one, or below the floor")
 	f.BoolVar(&o.Retry, "retry", false, "install an artifact that failed on this device before")
 	f.BoolVar(&o.rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
+	f.Var(&o.ioLimit, "io-limit", "bytes of the image that are written or read back in a second, at most, such as 10MiB")
 	return cmd
 }
 
@@ -64,6 +71,10 @@ func (a *app) runInstall(ctx context.Context, o installOptions, operand string) 
 	if err != nil {
 		return err
 	}
+	if err := lastInLine(); err != nil {
+		a.out.say("%v", err) // a courtesy, not a need
+	}
+	o.IOLimit = int64(o.ioLimit)
 	src, name, err := a.open(ctx, operand)
 	if err != nil {
 		return &install.Error{Step: install.StepRead, Err: err}

@@ -114,6 +114,7 @@ func (o *output) count(step string, done, total int64) {
 		f := fields{"step": step, "done": done, "total": total}
 		if rate := o.bar.rate(done); rate > 0 {
 			f["bytes_per_second"] = int64(rate)
+			f["seconds_left"] = o.bar.left(done, total).Seconds()
 		}
 		o.event("progress", f)
 		return
@@ -128,8 +129,8 @@ func (o *output) count(step string, done, total int64) {
 	}
 }
 
-// A bar is the progress of one step: at most four lines a second on a
-// terminal, and one for each tenth elsewhere.
+// A bar is the progress of one step: at most four lines a second on a terminal;
+// elsewhere one for each tenth, and one after ten seconds.
 type bar struct {
 	step    string
 	begun   time.Time
@@ -151,7 +152,7 @@ func (b *bar) due(step string, done, total int64, terminal bool) bool {
 		if done < total && time.Since(b.shown) < 250*time.Millisecond {
 			return false
 		}
-	case done*10/total <= b.tenth:
+	case done*10/total <= b.tenth && time.Since(b.shown) < 10*time.Second:
 		return false
 	}
 	b.shown, b.tenth = time.Now(), done*10/total
@@ -167,6 +168,11 @@ func (b *bar) rate(done int64) float64 {
 	return float64(done) / spent
 }
 
+// left is how long the rest will take at the rate so far, to the second.
+func (b *bar) left(done, total int64) time.Duration {
+	return time.Duration(float64(total-done) / b.rate(done) * float64(time.Second)).Round(time.Second)
+}
+
 // line is one line of progress: step, bytes, rate and time left.
 func (b *bar) line(done, total int64) string {
 	if total == 0 {
@@ -176,7 +182,7 @@ func (b *bar) line(done, total int64) string {
 	if rate := b.rate(done); rate > 0 {
 		s += fmt.Sprintf("  %s/s", size(int64(rate)))
 		if done < total {
-			s += fmt.Sprintf("  %s left", time.Duration(float64(total-done)/rate*float64(time.Second)).Round(time.Second))
+			s += fmt.Sprintf("  %s left", b.left(done, total))
 		}
 	}
 	return s
