@@ -14,7 +14,7 @@ FILES := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot depmod:kmod qemu-system-aarch64:qemu-system-arm
 TEST := $(FILES) $(DEMO) sfdisk:fdisk bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd cpio:cpio gcc:gcc
-BENCH := $(FILES) mmdebstrap:mmdebstrap time:time
+BENCH := mke2fs:e2fsprogs mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
 RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts)$$
@@ -54,10 +54,17 @@ fuzz: ## every fuzz target for FUZZTIME each
 	  done; \
 	done
 
+# JOBS="install verify" measures only these and leaves docs/benchmarks.md alone;
+# BENCH_LONG=1 measures anew what takes minutes (xz); SLOT is a folder on another medium.
 IMAGE ?= build/debian.ext4
-bench: need-bench build ## memory and time of each verb, on a real Debian image or on IMAGE
+UPDATED ?= $(if $(filter build/debian.ext4,$(IMAGE)),build/debian-updated.ext4)
+ROUNDS ?= 5
+bench: need-bench build ## side by side with the peers and the limit, on a real Debian image or on IMAGE: docs/benchmarks.md
 	docs/debian-image.sh "$(IMAGE)"
-	docs/bench.sh build/plimsoll "$(IMAGE)"
+	$(if $(UPDATED),docs/debian-image.sh "$(UPDATED)" updated)
+	GOARCH=arm64 go build $(FLAGS) -o build/plimsoll-arm64 ./cmd/plimsoll
+	go run ./cmd/internal/bench -rounds $(ROUNDS) -jobs "$(JOBS)" $(if $(JOBS),,-o docs/benchmarks.md) $(if $(BENCH_LONG),-long) \
+	  $(if $(SLOT),-slot "$(SLOT)") $(if $(UPDATED),-updated "$(UPDATED)") -stripped build/plimsoll-arm64 build/plimsoll "$(IMAGE)"
 
 release: ## not yet: binaries and packages
 	@echo "make release cannot make packages yet; make build makes the command" >&2; exit 1
