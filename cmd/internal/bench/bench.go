@@ -29,11 +29,12 @@ type bench struct {
 	device device
 	size   int64 // the image's
 	sum    string
+	load   string              // how busy the machine was
 	anew   map[string]struct{} // what takes minutes and was measured in this run
 }
 
 // patience is after how long a contender is not run once more.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 func run(ctx context.Context, o options) (err error) {
 	b := &bench{options: o, ctx: ctx, anew: make(map[string]struct{})}
@@ -66,6 +67,11 @@ func run(ctx context.Context, o options) (err error) {
 
 // begin makes what every job needs.
 func (b *bench) begin() (err error) {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
+	b.load, _, _ = strings.Cut(string(load), " ")
 	if b.size, b.sum, err = fingerprint(b.image); err != nil {
 		return err
 	}
@@ -140,7 +146,8 @@ func (b *bench) measure(names []string) (map[string]*figure, error) {
 			}
 			if err != nil {
 				f.err = err
-				fmt.Fprintf(os.Stderr, "%d  %-44s %v\n", round+1, name, err)
+				first, _, _ := strings.Cut(err.Error(), "\n") // the rest is told at the end
+				fmt.Fprintf(os.Stderr, "%d  %-44s %s\n", round+1, name, first)
 				continue
 			}
 			f.samples = append(f.samples, s)
@@ -241,19 +248,17 @@ type command struct {
 func (b *bench) timed(c command) (s sample, err error) {
 	took := filepath.Join(b.work, "took")
 	args := append([]string{"-q", "-o", took, "-f", "%U %S %M"}, c.args...)
-	var out bytes.Buffer
+	var out, said bytes.Buffer
 	cmd := b.command("/usr/bin/time", args...)
-	cmd.Stderr = &out
-	stdout := &lines{f: c.line, all: &out}
-	cmd.Stdout = stdout
-	if c.line == nil {
-		cmd.Stdout = &out
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if c.line != nil {
+		cmd.Stdout = &lines{f: c.line, all: &out}
 	}
 	begun := time.Now()
 	err = cmd.Run()
 	s.Wall = time.Since(begun)
 	if err != nil {
-		return s, fmt.Errorf("%s: %w\n%s", strings.Join(c.args, " "), err, tail(out.String()))
+		return s, fmt.Errorf("%s: %w\n%s", strings.Join(c.args, " "), err, tail(out.String()+said.String()))
 	}
 	text, err := os.ReadFile(took)
 	if err != nil {

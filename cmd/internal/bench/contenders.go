@@ -89,7 +89,7 @@ func (b *bench) bigArtifact() (string, error) {
 
 func (b *bench) contenders() []contender {
 	all := []contender{
-		{name: "limit: zstd -dc | dd conv=sparse,fsync", note: "leaves what was there where the image has zeros", before: b.slot.other,
+		{name: "limit: zstd -dc to dd conv=sparse,fsync", note: "leaves what was there where the image has zeros", before: b.slot.other,
 			run: b.limit, after: func() error { return b.slot.holds(b.image, true) }},
 		{name: "limit: dd iflag=direct", note: "reads the slot once", run: func() (sample, error) {
 			return b.timed(command{args: b.peer("dd", "if="+slotB, "of=/dev/null", "bs=1M", "iflag=direct")})

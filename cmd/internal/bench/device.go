@@ -40,7 +40,7 @@ func (b *bench) newDevice(name string, s *slot) (d device, err error) {
 		"env.txt":       environment,
 		"fw_env.config": fmt.Sprintf("%[1]s 0x0 0x4000\n%[1]s 0x4000 0x4000\n", d.path("uboot.env")),
 		"plimsoll.toml": fmt.Sprintf("device_type = \"bench\"\nstate_dir = \"state\"\n[trust]\nkeys = [%q]\n"+
-			"[slots]\na = \"slotA.img\"\nb = %q\nrunning = \"bootloader\"\n[bootloader]\nfw_env_config = \"fw_env.config\"\nlock = \"lock\"\n",
+			"[slots]\na = \"slotA.img\"\na_part = 2\nb = %q\nb_part = 3\nrunning = \"bootloader\"\n[bootloader]\nfw_env_config = \"fw_env.config\"\nlock = \"lock\"\n",
 			b.key("public.pem"), s.path),
 		"slotA.img": "",
 	} {

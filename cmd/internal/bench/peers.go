@@ -22,7 +22,7 @@ import (
 
 const (
 	peerRelease  = "bookworm"
-	peerPackages = "mender-client,mender-artifact,libubootenv-tool,rauc,swupdate,dbus-daemon,openssl,cpio,zstd"
+	peerPackages = "mender-client,mender-artifact,libubootenv-tool,rauc,squashfs-tools,mount,swupdate,dbus-daemon,openssl,cpio,zstd"
 	slotA        = "/dev/mmcblk0p2"
 	slotB        = "/dev/mmcblk0p3"
 )
@@ -125,11 +125,11 @@ func (b *bench) mountRoot() (err error) {
 	if err := b.do("mke2fs", "-q", "-F", "-t", "ext4", f.Name()); err != nil {
 		return err
 	}
-	dev, err := loop(f, 0)
+	dev, err := loop(f, unix.LO_FLAGS_AUTOCLEAR)
 	if err != nil {
 		return err
 	}
-	defer dev.Close() // the mount keeps it
+	defer dev.Close() // the mount keeps it, and ends it
 	if err := unix.Mount(dev.Name(), b.root, "ext4", 0, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", f.Name(), err)
 	}
@@ -153,17 +153,18 @@ func (b *bench) mountRest() error {
 	return b.makeNodes()
 }
 
-// makeNodes makes the devices that the peers may see.
+// makeNodes makes the devices that the peers may see: RAUC looks for the one
+// that its bundle lies on.
 func (b *bench) makeNodes() error {
-	nodes := []string{"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/loop-control"}
-	loops, err := filepath.Glob("/dev/loop[0-9]*")
+	as := map[string]string{"null": "", "zero": "", "random": "", "urandom": "", "loop-control": ""}
+	all, err := os.ReadDir("/sys/class/block")
 	if err != nil {
 		return err
 	}
-	as := map[string]string{b.slot.path: slotB}
-	for _, n := range append(nodes, loops...) {
-		as[n] = cmp.Or(as[n], n)
+	for _, dev := range all {
+		as[strings.ReplaceAll(dev.Name(), "!", "/")] = ""
 	}
+	as[filepath.Base(b.slot.path)] = filepath.Base(slotB)
 	var root unix.Stat_t
 	if err := unix.Stat(b.root, &root); err != nil {
 		return err
@@ -173,11 +174,15 @@ func (b *bench) makeNodes() error {
 	}
 	for n, name := range as {
 		var s unix.Stat_t
-		if err := unix.Stat(n, &s); err != nil {
-			return fmt.Errorf("%s: %w", n, err)
+		if err := unix.Stat("/dev/"+n, &s); err != nil || s.Rdev == root.Dev {
+			continue // not there, or it has its name
 		}
-		if err := unix.Mknod(b.root+name, s.Mode|0o666, int(s.Rdev)); err != nil {
-			return fmt.Errorf("make %s: %w", name, err)
+		node := filepath.Join(b.root, "dev", cmp.Or(name, n))
+		if err := os.MkdirAll(filepath.Dir(node), 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mknod(node, s.Mode|0o666, int(s.Rdev)); err != nil {
+			return fmt.Errorf("make %s: %w", node, err)
 		}
 	}
 	return nil

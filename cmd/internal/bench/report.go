@@ -155,7 +155,8 @@ func (b *bench) about() (string, error) {
 	}
 	model, flags := processor()
 	fmt.Fprintf(&s, "- %s\n", time.Now().UTC().Format("2 January 2006"))
-	fmt.Fprintf(&s, "- %d cores of %s (%s), Linux %s\n", runtime.NumCPU(), model, flags, unix.ByteSliceToString(u.Release[:]))
+	fmt.Fprintf(&s, "- %d cores of %s (%s), Linux %s; a load of %s before it began\n", runtime.NumCPU(), model, flags,
+		unix.ByteSliceToString(u.Release[:]), b.load)
 	var fs unix.Statfs_t
 	if err := unix.Statfs(b.slotDir, &fs); err != nil {
 		return "", err
@@ -169,9 +170,9 @@ func (b *bench) about() (string, error) {
 		}
 		fmt.Fprintf(&s, "- B is A with Debian's updates: %d of %d blocks of 4 KiB differ in place\n", n, of)
 	}
-	out, err := b.command(b.plimsoll, "version").Output()
+	out, err := b.command(b.plimsoll, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("plimsoll version: %w", err)
+		return "", fmt.Errorf("plimsoll --version: %w", err)
 	}
 	fmt.Fprintf(&s, "- %s, %s\n- Debian's", strings.TrimSpace(string(out)), runtime.Version())
 	for i, pkg := range []string{"mender-client", "mender-artifact", "rauc", "swupdate", "zstd", "coreutils"} {

@@ -67,7 +67,7 @@ func allJobs() []string {
 // rows is the table.
 func (b *bench) rows() []row {
 	const (
-		limit   = "limit: zstd -dc | dd conv=sparse,fsync"
+		limit   = "limit: zstd -dc to dd conv=sparse,fsync"
 		read    = "limit: dd iflag=direct"
 		install = "plimsoll install zstd"
 		gzip    = "plimsoll install gzip"
@@ -125,7 +125,7 @@ func needed(rows []row) (names []string) {
 		}
 	}
 	// The slot is read as the limit left it.
-	const write, read = "limit: zstd -dc | dd conv=sparse,fsync", "limit: dd iflag=direct"
+	const write, read = "limit: zstd -dc to dd conv=sparse,fsync", "limit: dd iflag=direct"
 	if i := slices.Index(names, read); i >= 0 {
 		names = slices.Delete(names, i, i+1)
 		names = slices.Insert(names, slices.Index(names, write)+1, read)

@@ -24,9 +24,8 @@ const (
 // file past the page cache, so that what it says it has written is on the
 // medium, and reading it is reading the medium.
 type slot struct {
-	path string // /dev/loopN
+	path string // /dev/loopN; nobody holds it, so that the last one's close flushes it, as on a device
 	size int64
-	held *os.File // the device; it ends when the last one lets go of it
 	file *os.File // what is beneath it, past the page cache
 	buf  []byte   // one piece, aligned
 }
@@ -47,14 +46,15 @@ func newSlot(name string, size int64) (*slot, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	buf, err := unix.Mmap(-1, 0, piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return nil, errors.Join(err, dev.Close(), f.Close())
+	s := &slot{path: dev.Name(), size: size, file: f}
+	s.buf, err = unix.Mmap(-1, 0, piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err = errors.Join(err, dev.Close()); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
-	return &slot{path: dev.Name(), size: size, held: dev, file: f, buf: buf}, nil
+	return s, nil
 }
 
-// loop returns a loop device over f that ends with its last user.
+// loop returns a loop device over f.
 func loop(f *os.File, flags uint32) (*os.File, error) {
 	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
@@ -70,7 +70,7 @@ func loop(f *os.File, flags uint32) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: flags | unix.LO_FLAGS_AUTOCLEAR}}
+		c := unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: flags}}
 		copy(c.Info.File_name[:len(c.Info.File_name)-1], f.Name())
 		err = unix.IoctlLoopConfigure(int(dev.Fd()), &c)
 		if err == nil {
@@ -84,8 +84,22 @@ func loop(f *os.File, flags uint32) (*os.File, error) {
 	return nil, errors.New("find a loop device: all are taken")
 }
 
+// close ends the slot. Whoever still has the device open keeps it.
 func (s *slot) close() error {
-	return errors.Join(s.held.Close(), s.file.Close(), os.Remove(s.file.Name()))
+	return errors.Join(s.with(func(dev *os.File) error { return unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_CLR_FD, 0) }),
+		s.file.Close(), os.Remove(s.file.Name()))
+}
+
+// with opens the device for as long as f takes.
+func (s *slot) with(f func(dev *os.File) error) error {
+	dev, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := f(dev); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", s.path, err), dev.Close())
+	}
+	return dev.Close()
 }
 
 // other fills the slot with data in which no block is like another, and none
@@ -134,8 +148,8 @@ func (s *slot) fill(next func(off int64) error) error {
 
 // forget empties the page cache of the device and of the file.
 func (s *slot) forget() error {
-	if err := unix.IoctlSetInt(int(s.held.Fd()), unix.BLKFLSBUF, 0); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
+	if err := s.with(func(dev *os.File) error { return unix.IoctlSetInt(int(dev.Fd()), unix.BLKFLSBUF, 0) }); err != nil {
+		return err
 	}
 	return unix.Fadvise(int(s.file.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
@@ -151,20 +165,24 @@ func (s *slot) holds(name string, sparse bool) error {
 	if err := s.forget(); err != nil {
 		return err
 	}
+	return s.with(func(dev *os.File) error { return same(f, dev, sparse) })
+}
+
+func same(image, dev io.ReaderAt, sparse bool) error {
 	want, have, zero := make([]byte, 64<<10), make([]byte, 64<<10), make([]byte, 64<<10)
 	for off := int64(0); ; off += int64(len(want)) {
-		n, err := f.ReadAt(want, off)
+		n, err := image.ReadAt(want, off)
 		if err != nil && err != io.EOF {
 			return err
 		}
 		if n == 0 {
 			return nil
 		}
-		if _, err := s.held.ReadAt(have[:n], off); err != nil {
+		if _, err := dev.ReadAt(have[:n], off); err != nil {
 			return err
 		}
 		if !bytes.Equal(want[:n], have[:n]) && !(sparse && bytes.Equal(want[:n], zero[:n])) {
-			return fmt.Errorf("the slot differs from the image in the 64 KiB at %d", off)
+			return fmt.Errorf("it differs from the image in the 64 KiB at %d", off)
 		}
 	}
 }
