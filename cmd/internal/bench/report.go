@@ -65,6 +65,8 @@ func (r row) target() string {
 		return ""
 	case len(r.peer.of) == 0:
 		return "≤ " + r.unit.format(r.goal)
+	case r.faster && r.goal == 1:
+		return "not slower"
 	case r.faster:
 		return fmt.Sprintf("%g × faster", r.goal)
 	default:
