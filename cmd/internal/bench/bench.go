@@ -151,6 +151,9 @@ func (b *bench) measure(names []string) (map[string]*figure, error) {
 				continue
 			}
 			f.samples = append(f.samples, s)
+			if _, anew := b.anew[name]; all[i].long && !anew {
+				f.note = "kept from an earlier run"
+			}
 			fmt.Fprintf(os.Stderr, "%d  %-44s %8.3f s\n", round+1, name, s.Wall.Seconds())
 		}
 	}

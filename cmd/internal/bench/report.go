@@ -88,7 +88,7 @@ func (b *bench) report(rows []row, figures map[string]*figure) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&s, "# Side by side\n\nPrinted by `make bench`, in one run: same image, same slot, in turns. A ratio is of\nmedians; memory and bytes that were written are the largest of all runs.\n\n%s\n", about)
+	fmt.Fprintf(&s, "# Side by side\n\nPrinted by `make bench`, in one run: same image, same slot, in turns. What takes\nminutes may be kept from an earlier run on this machine; the second table says\nso. A ratio is of medians; memory and written bytes are the largest of all runs.\n\n%s\n", about)
 	t := [][]string{{"job", "plimsoll", "beside it", "ratio", "target", ""}}
 	for _, r := range rows {
 		t = append(t, r.cells(figures))
