@@ -163,7 +163,7 @@ func (b *bench) about() (string, error) {
 	if err := unix.Statfs(b.slotDir, &fs); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&s, "- the slot: a loop device with direct I/O over a file on %s; before each run the file\n  is rewritten past the page cache with random blocks, or with A\n", filesystem(fs.Type))
+	fmt.Fprintf(&s, "- the slot: a loop device with direct I/O over a file on %s; before each run the file\n  is rewritten past the page cache with random blocks, or with A\n", filesystem(int64(fs.Type)))
 	fmt.Fprintf(&s, "- the image: %d bytes, sha256 %s…\n", b.size, b.sum[:16])
 	if b.updated != "" {
 		n, of, err := differing(b.image, b.updated)
