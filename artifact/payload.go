@@ -49,8 +49,8 @@ func (p *Payload) verdict(err error) error {
 }
 
 const (
-	pieceSize = 256 << 10 // what WriteTo hands over at once
-	pieces    = 3         // that are under way: one being decoded, one hashed, one written
+	portionSize = 256 << 10 // what WriteTo hands over at once
+	portions    = 3         // that are under way: one being decoded, one hashed, one written
 )
 
 // WriteTo writes the rest of the file to w, and returns nil where Read would return io.EOF. Decoding, hashing and w.Write go on at the
@@ -65,11 +65,11 @@ func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 		return 0, p.err
 	}
 	f := flow{
-		free: make(chan *piece, pieces), hashing: make(chan *piece, pieces), writing: make(chan *piece, pieces),
+		free: make(chan *portion, portions), hashing: make(chan *portion, portions), writing: make(chan *portion, portions),
 		hashed: make(chan struct{}),
 	}
-	for range min(pieces, p.Size/pieceSize+1) {
-		f.free <- &piece{room: make([]byte, min(pieceSize, p.Size))}
+	for range min(portions, p.Size/portionSize+1) {
+		f.free <- &portion{room: make([]byte, min(portionSize, p.Size))}
 	}
 	go f.decode(p.r)
 	go f.hash(p.h)
@@ -88,19 +88,19 @@ func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 
 // A flow is the three that pass the pieces of a file around: each is decoded, then hashed and written, and is free again.
 type flow struct {
-	free, hashing, writing chan *piece
+	free, hashing, writing chan *portion
 	stop                   atomic.Bool // what is decoded is of no use
 	err                    error       // of the decoder, io.EOF at the end; read it once hashed is closed
 	hashed                 chan struct{}
 }
 
-type piece struct {
+type portion struct {
 	room, b []byte
 	users   atomic.Int32
 }
 
 // done gives back what a user has done with.
-func (f *flow) done(b *piece) {
+func (f *flow) done(b *portion) {
 	if b.users.Add(-1) == 0 {
 		f.free <- b
 	}

@@ -37,7 +37,7 @@ func (s *sizes) Write(b []byte) (int, error) {
 
 // TestWriteTo: all of the file in pieces of one MiB, whatever the source does.
 func TestWriteTo(t *testing.T) {
-	for _, size := range []int{1, 1000, pieceSize - 1, pieceSize, pieceSize + 1, 7*pieceSize + 5} {
+	for _, size := range []int{1, 1000, portionSize - 1, portionSize, portionSize + 1, 7*portionSize + 5} {
 		for _, c := range []Compression{None, Zstd} {
 			a, img := written(t, c, testKey("p256"), size)
 			for name, wrap := range map[string]func(io.Reader) io.Reader{
@@ -50,7 +50,7 @@ func TestWriteTo(t *testing.T) {
 					t.Errorf("%d bytes, %s, %s: %d, %v", size, c, name, n, err)
 				}
 				for i, k := range have.each {
-					if k != min(pieceSize, size-i*pieceSize) {
+					if k != min(portionSize, size-i*portionSize) {
 						t.Errorf("%d bytes, %s, %s: %d bytes at once", size, c, name, k)
 					}
 				}
@@ -70,7 +70,7 @@ func TestWriteTo(t *testing.T) {
 
 // A file of which a part was read is written from there.
 func TestWriteToTheRest(t *testing.T) {
-	a, img := written(t, Gzip, testKey("p256"), 3*pieceSize)
+	a, img := written(t, Gzip, testKey("p256"), 3*portionSize)
 	_, p := payloadOf(t, bytes.NewReader(a))
 	first := make([]byte, 12345)
 	if _, err := io.ReadFull(p, first); err != nil {
@@ -100,7 +100,7 @@ func (f *failing) Write(b []byte) (int, error) {
 func TestWriteToFails(t *testing.T) {
 	before := runtime.NumGoroutine()
 	full, gone := errors.New("full"), errors.New("gone")
-	a, _ := written(t, None, testKey("p256"), 9*pieceSize)
+	a, _ := written(t, None, testKey("p256"), 9*portionSize)
 	for after := range 9 {
 		for _, want := range []error{full, io.ErrShortWrite} {
 			w := &failing{after: after, err: want}
@@ -109,7 +109,7 @@ func TestWriteToFails(t *testing.T) {
 			}
 			r, p := payloadOf(t, bytes.NewReader(a))
 			n, err := p.WriteTo(w)
-			if err != want || n != int64(after)*pieceSize+pieceSize/2 {
+			if err != want || n != int64(after)*portionSize+portionSize/2 {
 				t.Errorf("write %d fails: %d, %v", after, n, err)
 			}
 			if _, err := p.WriteTo(io.Discard); err != want {
@@ -119,7 +119,7 @@ func TestWriteToFails(t *testing.T) {
 				t.Errorf("write %d fails, Next: %v", after, err)
 			}
 		}
-		at := len(a) - 9*pieceSize + after*pieceSize
+		at := len(a) - 9*portionSize + after*portionSize
 		_, p := payloadOf(t, io.MultiReader(bytes.NewReader(a[:at]), iotest.ErrReader(gone)))
 		if n, err := p.WriteTo(io.Discard); !errors.Is(err, gone) || n > int64(at) {
 			t.Errorf("the source fails at %d: %d, %v", at, n, err)
@@ -127,7 +127,7 @@ func TestWriteToFails(t *testing.T) {
 		wrong := bytes.Clone(a)
 		wrong[at] ^= 1
 		_, p = payloadOf(t, bytes.NewReader(wrong))
-		if n, err := p.WriteTo(io.Discard); !errors.Is(err, ErrChecksum) || n != 9*pieceSize {
+		if n, err := p.WriteTo(io.Discard); !errors.Is(err, ErrChecksum) || n != 9*portionSize {
 			t.Errorf("a wrong byte at %d: %d, %v", at, n, err)
 		}
 	}
