@@ -7,7 +7,6 @@ require (
 	github.com/diskfs/go-diskfs v1.9.4 // partition tables of disk images, MBR and GPT
 	github.com/google/go-cmp v0.7.0 // tests: what differs, rather than that it does
 	github.com/klauspost/compress v1.20.3 // gzip and zstd: faster than the standard library, and in pure Go
-	github.com/klauspost/pgzip v1.3.0 // gzip on all processors, in blocks of a fixed size
 	github.com/mikelolasagasti/xz v1.0.1 // reads xz, seven times as fast as ulikunitz/xz and in half the memory
 	github.com/rogpeppe/go-internal v1.16.0 // tests: testscript, the command as its users type it
 	github.com/spf13/cobra v1.10.2 // verbs, flags, help and completion of the command

@@ -1,14 +1,16 @@
 package artifact
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"runtime"
-	"time"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
 	xzwrite "github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 )
 
 // A Compression is how header and payload are compressed, by the name that command lines use.
@@ -52,24 +54,31 @@ func (c Compression) suffix() (string, error) {
 }
 
 const (
-	xzWriteDict = 8 << 20   // costs the writer about 90 MB and the device 8 MiB
-	gzipBlock   = 512 << 10 // blocks are compressed apart: a fixed size makes the bytes the same on any number of cores
+	gzipLevel  = 5
+	gzipPiece  = 1 << 20
+	gzipWindow = 32 << 10 // as far as a match reaches back
+
+	xzPiece  = 16 << 20 // a stream each: larger ones are hardly smaller and hold up more
+	xzWindow = 8 << 20  // what a device holds to read it
 )
 
-// writer returns a compressor, whose output depends on nothing but what is written in total. Close does not close w.
-func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
+// A compressor's output depends on nothing but what is written in total: neither on how it arrives, nor on the number of processors.
+// Close does not close what it writes to, and must be called, once: it ends the goroutines. After abort, which any goroutine may
+// call, Write and Close come back soon and what was written is worth nothing.
+type compressor interface {
+	io.WriteCloser
+	abort()
+}
+
+// writer returns a compressor that writes to w.
+func (c Compression) writer(w io.Writer) (compressor, error) {
 	switch c {
 	case None:
-		return nopCloser{w}, nil
+		return verbatim{w}, nil
 	case Gzip:
-		z, err := pgzip.NewWriterLevel(w, pgzip.BestCompression)
-		if err != nil {
-			return nil, err
-		}
-		z.ModTime = time.Unix(0, 0) // the zero Time is not zero in the header of the stream
-		return z, z.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), 8))
+		return newGzip(w, gzipPiece)
 	case LZMA:
-		return xzwrite.WriterConfig{DictCap: xzWriteDict, CheckSum: xzwrite.CRC64}.NewWriter(w)
+		return newParallel(w, xzPiece, 0, newStream), nil
 	}
 	level := map[Compression]zstd.EncoderLevel{
 		Zstd: zstd.SpeedDefault, ZstdFastest: zstd.SpeedFastest, ZstdFast: zstd.SpeedDefault,
@@ -80,10 +89,92 @@ func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 		_, err := c.suffix()
 		return nil, err
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(l), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(true),
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(l), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(true),
 		zstd.WithEncoderConcurrency(2)) // not WithLowerEncoderMem: it saves 8 MiB and moves the whole window for each block
+	return zstdFrame{z}, err
 }
 
-type nopCloser struct{ io.Writer }
+// A zstdFrame is one frame. One goroutine searches for matches, another encodes them.
+type zstdFrame struct{ *zstd.Encoder }
 
-func (nopCloser) Close() error { return nil }
+func (zstdFrame) abort() {} // soon enough without
+
+type verbatim struct{ io.Writer }
+
+func (verbatim) Close() error { return nil }
+func (verbatim) abort()       {}
+
+// A gzipStream is one stream of one member, whose blocks are compressed side by side: each begins with the window that the one before
+// leaves behind and ends at a whole byte.
+type gzipStream struct {
+	*parallel
+	w    io.Writer
+	sum  uint32
+	size uint32 // modulo 1<<32, as the format has it
+}
+
+func newGzip(w io.Writer, piece int) (*gzipStream, error) {
+	// No name, no time, no system: nothing tells of the machine.
+	if _, err := w.Write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}); err != nil {
+		return nil, err
+	}
+	return &gzipStream{parallel: newParallel(w, piece, gzipWindow, newDeflate), w: w}, nil
+}
+
+func (g *gzipStream) Write(b []byte) (int, error) {
+	n, err := g.parallel.Write(b)
+	g.sum = crc32.Update(g.sum, crc32.IEEETable, b[:n])
+	g.size += uint32(n)
+	return n, err
+}
+
+func (g *gzipStream) Close() error {
+	if err := g.parallel.Close(); err != nil {
+		return err
+	}
+	end := []byte{3, 0} // the last block, which is empty
+	end = binary.LittleEndian.AppendUint32(end, g.sum)
+	_, err := g.w.Write(binary.LittleEndian.AppendUint32(end, g.size))
+	return err
+}
+
+// newDeflate returns a packer of deflate blocks.
+func newDeflate() packer {
+	z, err := flate.NewWriter(nil, gzipLevel)
+	return func(dst *sink, before, data []byte, _ func() error) error {
+		if err != nil {
+			return err
+		}
+		z.ResetDict(dst, before)
+		if _, err := z.Write(data); err != nil {
+			return err
+		}
+		return z.Flush()
+	}
+}
+
+// newStream returns a packer of xz streams. A reader takes several, one behind the other, for one.
+func newStream() packer {
+	return func(dst *sink, _, data []byte, stopped func() error) error {
+		window := lzma.MinDictCap
+		for window < min(len(data), xzWindow) {
+			window *= 2
+		}
+		z, err := xzwrite.WriterConfig{DictCap: window, CheckSum: xzwrite.CRC64}.NewWriter(dst)
+		for len(data) > 0 && err == nil {
+			n := min(len(data), 64<<10) // a hundredth of a second
+			if _, err = z.Write(data[:n]); err == nil {
+				err = stopped()
+			}
+			data = data[n:]
+		}
+		if err != nil {
+			return err
+		}
+		err = z.Close()
+		if window == xzWindow {
+			runtime.GC() // of 72 MiB, every few seconds: the heap would double before anybody missed them
+		}
+		return err
+	}
+}

@@ -3,14 +3,13 @@ package artifact
 import (
 	"archive/tar"
 	"errors"
-	"io"
 	"os"
 )
 
 // A spool is the payload member while its size is not known.
 type spool struct {
 	f   *os.File
-	z   io.WriteCloser
+	z   compressor
 	tar *tar.Writer
 }
 
@@ -44,9 +43,10 @@ func (s *spool) finish() error {
 	return z.Close()
 }
 
-// remove gives the space back. A compressor that is still at work is ended first; what it says no longer matters.
+// remove gives the space back. A compressor that is still at work is ended first.
 func (s *spool) remove() {
 	if s.z != nil {
+		s.z.abort()
 		s.z.Close()
 	}
 	s.f.Close()

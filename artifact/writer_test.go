@@ -58,7 +58,7 @@ func TestReproducible(t *testing.T) {
 					t.Errorf("%s: %d cores, %s reader: other bytes", c, cores, name)
 				}
 				if c == LZMA && cores > 1 {
-					break // it knows no cores, and takes its time
+					break // it takes its time
 				}
 			}
 			runtime.GOMAXPROCS(old)
