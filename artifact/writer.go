@@ -126,14 +126,11 @@ func (w *Writer) add(name string, size int64, r io.Reader) error {
 	if err := w.startSpool(); err != nil {
 		return err
 	}
-	if err := w.spool.tar.WriteHeader(w.member(name, size)); err != nil {
+	sum, err := w.spool.add(w.member(name, size), r)
+	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if err := copyExactly(io.MultiWriter(w.spool.tar, sum), r, size); err != nil {
-		return err
-	}
-	w.files = append(w.files, FileInfo{Name: name, Size: size, Sum: Sum(sum.Sum(nil)), ModTime: w.o.ModTime})
+	w.files = append(w.files, FileInfo{Name: name, Size: size, Sum: sum, ModTime: w.o.ModTime})
 	return nil
 }
 
@@ -298,6 +295,11 @@ func copyExactly(dst io.Writer, r io.Reader, size int64) error {
 	if err != nil {
 		return err
 	}
+	return endsAt(r, n, size)
+}
+
+// endsAt returns an error unless n bytes of r were all, and size.
+func endsAt(r io.Reader, n, size int64) error {
 	if n != size {
 		return fmt.Errorf("read %d bytes, want %d: %w", n, size, io.ErrUnexpectedEOF)
 	}
@@ -310,7 +312,10 @@ func copyExactly(dst io.Writer, r io.Reader, size int64) error {
 	return nil
 }
 
-const copyBuffer = 128 << 10
+const (
+	copyBuffer  = 256 << 10
+	copyBuffers = 4
+)
 
 // A limitWriter keeps our own header within what a reader takes.
 type limitWriter struct {
