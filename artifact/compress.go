@@ -89,15 +89,23 @@ func (c Compression) writer(w io.Writer) (compressor, error) {
 		_, err := c.suffix()
 		return nil, err
 	}
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(l), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(true),
-		zstd.WithEncoderConcurrency(2)) // not WithLowerEncoderMem: it saves 8 MiB and moves the whole window for each block
+	o := []zstd.EOption{zstd.WithEncoderLevel(l), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(true)}
+	if c == ZstdBest {
+		// Parts of 32 MiB side by side, in one frame. With one packer the library would make other bytes.
+		o = append(o, zstd.WithConcurrentBlocks(true), zstd.WithEncoderConcurrency(max(2, packers())))
+	} else {
+		// One goroutine searches for matches, another encodes them. Not WithLowerEncoderMem: it saves 8 MiB and moves the whole window
+		// for each block.
+		o = append(o, zstd.WithEncoderConcurrency(2))
+	}
+	z, err := zstd.NewWriter(w, o...)
 	return zstdFrame{z}, err
 }
 
-// A zstdFrame is one frame. One goroutine searches for matches, another encodes them.
+// A zstdFrame is one frame.
 type zstdFrame struct{ *zstd.Encoder }
 
-func (zstdFrame) abort() {} // soon enough without
+func (zstdFrame) abort() {} // a part takes a second or two; the library knows no sooner end
 
 type verbatim struct{ io.Writer }
 

@@ -56,12 +56,13 @@ func (s *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-const maxPackers = 8
+// packers returns how many work side by side. Each holds memory, so there are at most eight.
+func packers() int { return min(runtime.GOMAXPROCS(0), 8) }
 
 var errAborted = errors.New("compress: aborted")
 
 func newParallel(w io.Writer, size, overlap int, pack func() packer) *parallel {
-	limit := min(runtime.GOMAXPROCS(0), maxPackers)
+	limit := packers()
 	ring := limit + 2
 	p := &parallel{w: w, size: size, overlap: overlap, pack: pack, limit: limit,
 		free: make(chan *piece, ring), todo: make(chan *piece, ring), order: make(chan *piece, ring)}

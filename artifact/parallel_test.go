@@ -152,7 +152,7 @@ func TestPiecesInOrder(t *testing.T) {
 		if err := p.Close(); err != nil || b.String() != want {
 			t.Errorf("%q, %v, want %q", &b, err, want)
 		}
-		if have := int(most.Load()); have > min(runtime.GOMAXPROCS(0), maxPackers) {
+		if have := int(most.Load()); have > packers() {
 			t.Errorf("%d at a time", have)
 		}
 		if p.made > cap(p.free) {
