@@ -17,7 +17,7 @@ TEST := $(FILES) $(DEMO) sfdisk:fdisk bmaptool:bmap-tools setpriv:util-linux men
 BENCH := mke2fs:e2fsprogs mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
-RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts)$$
+RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts|TestPieceFails|TestPiecesInOrder|TestZeros|TestWriterFails|TestWriterAborts)$$
 
 .PHONY: build demo demo-files test check bench fuzz soak release clean need-demo need-files need-test need-bench
 
