@@ -94,9 +94,9 @@ func (c Compression) writer(w io.Writer) (compressor, error) {
 		// Parts of 32 MiB side by side, in one frame. With one packer the library would make other bytes.
 		o = append(o, zstd.WithConcurrentBlocks(true), zstd.WithEncoderConcurrency(max(2, packers())))
 	} else {
-		// One goroutine searches for matches, another encodes them. Not WithLowerEncoderMem: it saves 8 MiB and moves the whole window
-		// for each block.
-		o = append(o, zstd.WithEncoderConcurrency(2))
+		// In one goroutine. With two, for matches and for entropy, each block is handed over three times, which costs more than it gains
+		// while a third reads and hashes. Not WithLowerEncoderMem either: it saves 8 MiB and moves the whole window for each block.
+		o = append(o, zstd.WithEncoderConcurrency(1))
 	}
 	z, err := zstd.NewWriter(w, o...)
 	return zstdFrame{z}, err

@@ -313,8 +313,8 @@ func endsAt(r io.Reader, n, size int64) error {
 }
 
 const (
-	copyBuffer  = 256 << 10
-	copyBuffers = 4
+	copyBuffer  = 1 << 20
+	copyBuffers = 3
 )
 
 // A limitWriter keeps our own header within what a reader takes.
