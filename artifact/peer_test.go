@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -205,6 +206,26 @@ func signFile(t *testing.T, path string, k testKey, force bool) {
 	}
 	if err := os.WriteFile(path, signed.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPeerPieces has the peer validate what is longer than one of the pieces in which it was compressed.
+func TestPeerPieces(t *testing.T) {
+	for c, piece := range map[Compression]int64{Gzip: gzipPiece, LZMA: xzPiece} {
+		path := filepath.Join(t.TempDir(), "a.mender")
+		var b bytes.Buffer
+		size := 2*piece + int64(len(image))
+		src := io.MultiReader(io.LimitReader(zeros{}, 2*piece), bytes.NewReader(image))
+		if err := write(&b, Options{Compression: c, Signer: testKey("p256"), TempDir: t.TempDir()}, nil, src, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		peer(t, false, "validate", "-k", "../testdata/keys/p256.pub.pem", path)
+		if have, err := readAll(bytes.NewReader(b.Bytes()), testKey("p256")); err != nil || int64(len(have)) != size {
+			t.Errorf("%s: our reader: %d bytes, %v, want %d", c, len(have), err, size)
+		}
 	}
 }
 

@@ -45,7 +45,22 @@ as any user; SOURCE_DATE_EPOCH sets the times inside. When anything fails
 nothing is left at the output path that was not there before.
 
 zstd is the default. Clients and tools before 2023 know only none, gzip and
-lzma: use --compression gzip for them.`,
+lzma: use --compression gzip for them. Where size is what counts, zstd_best is
+smaller than lzma, and takes much less time to write and to read.
+
+What 1 GiB of Debian takes on two processors:
+
+  compression     size     processor time   memory
+  none          1074 MB              2 s    15 MiB
+  gzip           161 MB              5 s    35 MiB
+  zstd_fastest   151 MB              3 s    35 MiB
+  zstd           141 MB              3 s    35 MiB
+  zstd_better    134 MB              5 s    40 MiB
+  zstd_best      127 MB             30 s   420 MiB
+  lzma           128 MB            135 s   300 MiB
+
+gzip, zstd_best and lzma use up to eight processors; each beyond the second
+costs the last two up to 100 MiB more. The others use two.`,
 		Example: `  plimsoll artifact write rootfs-image -f rootfs.ext4 -n release-8 -c raspberrypi3 \
       --software-version 8.0.0 -k private.pem -o release-8.mender`,
 		Args: cobra.NoArgs,
