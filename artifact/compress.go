@@ -19,7 +19,7 @@ type Compression string
 // Zstd is ZstdFast by a shorter name. LZMA is xz, by its historical one: slow to write and to read, and no smaller than ZstdBest. Clients
 // and tools before 2023 know only None, Gzip and LZMA.
 //
-// A Writer takes some 40 MiB of memory; on two processors LZMA takes 300 and ZstdBest 420, and each of them less than 100 more for a further
+// A Writer takes some 40 MiB of memory; on two processors LZMA takes 300 and ZstdBest 500, and each of them less than 100 more for a further
 // processor, of eight at most.
 const (
 	None        Compression = "none"

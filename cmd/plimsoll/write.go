@@ -56,7 +56,7 @@ What 1 GiB of Debian takes on two processors:
   zstd_fastest   151 MB              3 s    35 MiB
   zstd           141 MB              3 s    35 MiB
   zstd_better    134 MB              5 s    40 MiB
-  zstd_best      127 MB             30 s   420 MiB
+  zstd_best      127 MB             30 s   500 MiB
   lzma           128 MB            135 s   300 MiB
 
 gzip, zstd_best and lzma use up to eight processors; each beyond the second
