@@ -104,3 +104,32 @@ func TestDiffering(t *testing.T) {
 		t.Error("images of two sizes were compared")
 	}
 }
+
+func TestTimeline(t *testing.T) {
+	const sound = `10.00 begin
+10.50 {"event":"progress","step":"read"}
+11.00 {"event":"progress","step":"write","done":0,"total":100}
+12.00 {"event":"progress","step":"write","done":30,"total":100}
+13.00 {"event":"progress","step":"write","done":60,"total":100}
+15.00 {"event":"progress","step":"write","done":100,"total":100}
+15.50 {"event":"progress","step":"verify","done":0,"total":100}
+16.00 {"event":"progress","step":"verify","done":100,"total":100}
+16.25 end
+`
+	got, err := timeline(sound)
+	if want := (sample{Wall: 6250 * time.Millisecond, Settled: 5500 * time.Millisecond}); err != nil ||
+		got.Wall != want.Wall || got.Settled != want.Settled || got.Uneven < 0.199 || got.Uneven > 0.201 {
+		t.Errorf("got %+v, %v; want %+v and 20 %% off", got, err, want)
+	}
+	for name, bad := range map[string]string{
+		"nothing":      "",
+		"no end":       strings.ReplaceAll(sound, "16.25 end\n", ""),
+		"no read-back": strings.ReplaceAll(sound, "verify", "arm"),
+		"no time":      "plimsoll: error: no\n" + sound,
+		"no event":     strings.ReplaceAll(sound, "}", ""),
+	} {
+		if _, err := timeline(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -241,6 +241,8 @@ func (b *bench) memory() []contender {
 			}
 			return b.timed(command{args: []string{b.plimsoll, "--quiet", "artifact", "verify", "-k", b.key("public.pem"), path}})
 		}},
+		{name: "plimsoll install zstd on a slow board", note: "the board's own time; two emulated processors", once: true, run: b.installSlowly},
+		{name: "the image at 20 MB/s", note: "a quotient", once: true, run: b.pace},
 		{name: "plimsoll status", note: "each the median of 21", before: b.device.reset, run: b.status},
 		{name: "plimsoll for arm64, stripped", once: true, run: func() (sample, error) {
 			if b.stripped == "" {

@@ -13,9 +13,10 @@ const (
 	milliseconds
 	inMiB
 	inBytes
+	percent
 )
 
-func (u unit) String() string { return [...]string{"s", "ms", "MiB", "bytes"}[u] }
+func (u unit) String() string { return [...]string{"s", "ms", "MiB", "bytes", "%"}[u] }
 
 func (u unit) format(v float64) string {
 	switch u {
@@ -23,6 +24,8 @@ func (u unit) format(v float64) string {
 		return fmt.Sprintf("%.2f s", v)
 	case milliseconds:
 		return fmt.Sprintf("%.1f ms", v*1000)
+	case percent:
+		return fmt.Sprintf("%.0f %%", v*100)
 	case inMiB:
 		return fmt.Sprintf("%.1f MiB", v/mib)
 	default:
@@ -75,6 +78,8 @@ func (b *bench) rows() []row {
 		again   = "plimsoll install zstd again"
 		update  = "plimsoll install zstd, B over A"
 		client  = "mender-client install gzip"
+		slow    = "plimsoll install zstd on a slow board"
+		pace    = "the image at 20 MB/s"
 	)
 	mender := q(wall, "mender-artifact write xz").as("mender-artifact xz")
 	return []row{
@@ -104,6 +109,9 @@ func (b *bench) rows() []row {
 		{job: "memory", what: "verify, 16 GiB, peak memory", unit: inMiB, ours: q(peak, "plimsoll verify zstd, 16 GiB"), goal: 24 * mib, worst: true},
 		{job: "status", what: "status, whole process", unit: milliseconds, ours: q(wall, "plimsoll status"), goal: 0.008},
 		{job: "status", what: "the program for arm64, stripped", unit: inBytes, ours: q(size, "plimsoll for arm64, stripped"), goal: 10e6},
+		{job: "slow", what: "on a board that writes 20 MB/s, without read-back", ours: q(settled, slow), peer: q(wall, pace).as("the image at 20 MB/s"), goal: 1.05},
+		{job: "slow", what: "the same, with read-back", ours: q(wall, slow), peer: q(wall, pace).as("the image at 20 MB/s")},
+		{job: "slow", what: "the same, the rate that was told, off its mean by", unit: percent, ours: q(uneven, slow), goal: 0.2, worst: true},
 		{job: "write-gzip", what: "write gzip", ours: q(wall, "plimsoll write gzip"), peer: q(wall, "mender-artifact write gzip").as("mender-artifact gzip")},
 		{job: "write-gzip", what: "the same, file", unit: inBytes, ours: q(size, "plimsoll write gzip"), peer: q(size, "mender-artifact write gzip").as("mender-artifact gzip")},
 	}

@@ -11,9 +11,10 @@ type sample struct {
 	Wall    time.Duration
 	Settled time.Duration // plimsoll: until the read-back began
 	CPU     time.Duration
-	Peak    int64 // bytes of resident memory, of the largest process
-	Written int64 // bytes that the slot's device was told to write
-	Size    int64 // bytes of the file that was made, or other bytes that count
+	Peak    int64   // bytes of resident memory, of the largest process
+	Written int64   // bytes that the slot's device was told to write
+	Size    int64   // bytes of the file that was made, or other bytes that count
+	Uneven  float64 // by which part of its mean a rate that was told was ever off
 }
 
 // A figure is all samples of one contender, or why there are none.
@@ -32,6 +33,7 @@ func cpu(s sample) float64     { return s.CPU.Seconds() }
 func peak(s sample) float64    { return float64(s.Peak) }
 func written(s sample) float64 { return float64(s.Written) }
 func size(s sample) float64    { return float64(s.Size) }
+func uneven(s sample) float64  { return s.Uneven }
 
 func (f figure) all(p part) []float64 {
 	v := make([]float64, len(f.samples))

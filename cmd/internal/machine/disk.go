@@ -19,6 +19,8 @@ type Disk struct {
 	WriteLog string
 	// Rate limits reading and writing together, in bytes each second; 0: none.
 	Rate int64
+	// WriteRate limits writing alone.
+	WriteRate int64
 }
 
 // A node is a block device as QEMU describes it, in nested objects.
@@ -40,12 +42,23 @@ func (d Disk) nodes(name string) (group, top node) {
 			"log": node{"driver": "file", "filename": d.WriteLog, "cache": node{"direct": false, "no-flush": true}},
 		}
 	}
-	if d.Rate > 0 {
-		group = node{"qom-type": "throttle-group", "id": name + "-rate", "limits": node{"bps-total": d.Rate}}
+	if limits := d.limits(); len(limits) > 0 {
+		group = node{"qom-type": "throttle-group", "id": name + "-rate", "limits": limits}
 		top = node{"driver": "throttle", "throttle-group": name + "-rate", "read-only": d.ReadOnly, "file": top}
 	}
 	top["node-name"] = name
 	return group, top
+}
+
+func (d Disk) limits() node {
+	limits := node{}
+	if d.Rate > 0 {
+		limits["bps-total"] = d.Rate
+	}
+	if d.WriteRate > 0 {
+		limits["bps-write"] = d.WriteRate
+	}
+	return limits
 }
 
 // json is for -blockdev, -object and QMP.

@@ -127,6 +127,9 @@ func TestDiskNodes(t *testing.T) {
 	if len(group.json()) != len(wantGroup) {
 		t.Errorf("got %s, want %s", group.json(), wantGroup)
 	}
+	if group, _ := (Disk{WriteRate: 10}).nodes("disk0"); !strings.Contains(group.json(), `"limits":{"bps-write":10}`) {
+		t.Errorf("a limit of writing alone: got %s", group.json())
+	}
 	const want = "driver=throttle," +
 		"file.driver=blklogwrites,file.file.driver=raw,file.file.file.cache.direct=off,file.file.file.cache.no-flush=on," +
 		"file.file.file.discard=unmap,file.file.file.driver=file,file.file.file.filename=/a,,b,file.file.file.read-only=off,file.file.read-only=off," +
