@@ -9,15 +9,22 @@ import (
 	"strings"
 )
 
-// parseHeader parses the header member, whose sum was compared before: b is all of it, compressed as name says.
-func parseHeader(name string, b []byte, augment bool) (*Header, error) {
+// openHeader returns the members of the header, of which b is all bytes, compressed as name says.
+func openHeader(name string, b []byte) (*members, error) {
 	d, err := newDecoder(name, bytes.NewReader(b), classify)
 	if err != nil {
 		return nil, err
 	}
 	// One more byte than allowed, so that too long and just long enough are two things.
-	limited := &limitReader{r: d, left: maxHeader}
-	m := newMembers(limited, maxTail)
+	return newMembers(&limitReader{r: d, left: maxHeader}, maxTail), nil
+}
+
+// parseHeader parses the header member, whose sum was compared before.
+func parseHeader(name string, b []byte, augment bool) (*Header, error) {
+	m, err := openHeader(name, b)
+	if err != nil {
+		return nil, err
+	}
 	h := new(Header)
 	at, err := h.parseMembers(m, augment)
 	if err != nil && at != "" {
@@ -95,6 +102,26 @@ func (h *Header) readScript(m *members, t *tar.Header) error {
 		return err
 	}
 	h.Scripts = append(h.Scripts, Script{Name: name, Size: t.Size, Sum: Sum(sum.Sum(nil))})
+	return nil
+}
+
+// scripts hands out the scripts of a header that was parsed before.
+func scripts(name string, b []byte, f func(s Script, r io.Reader) error, listed []Script) error {
+	m, err := openHeader(name, b)
+	if err != nil {
+		return err
+	}
+	for _, s := range listed {
+		t, err := m.next()
+		for ; err == nil && t.Name != "scripts/"+s.Name; t, err = m.next() {
+		}
+		if err != nil {
+			return fmt.Errorf("scripts/%s: %w", s.Name, err)
+		}
+		if err := f(s, m); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

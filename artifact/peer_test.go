@@ -3,6 +3,7 @@ package artifact
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -128,11 +129,47 @@ func TestPeerHeaders(t *testing.T) {
 			if have.Files[0].Sum != want.Files[0].Sum {
 				t.Errorf("sum of the image is %v, theirs has %v", have.Files[0].Sum, want.Files[0].Sum)
 			}
+			for _, path := range []string{ours, theirs} {
+				if diff := cmp.Diff(testScripts, scriptsOf(t, path)); diff != "" {
+					t.Errorf("%s: the scripts (-want +have):\n%s", path, diff)
+				}
+			}
 			if diff := cmp.Diff(readable(peer(t, false, "read", theirs)), readable(peer(t, false, "read", ours))); diff != "" {
 				t.Errorf("their reader sees a difference (-theirs +ours):\n%s", diff)
 			}
 		})
 	}
+}
+
+// scriptsOf returns what the scripts of an artifact say. Not all of one is read before the next.
+func scriptsOf(t *testing.T, path string) map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := Open(f, anybody{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	if err := r.Scripts(func(Script, io.Reader) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	err = r.Scripts(func(s Script, text io.Reader) error {
+		b, err := io.ReadAll(text)
+		all[s.Name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("enough")
+	if err := r.Scripts(func(Script, io.Reader) error { return stop }); err != stop {
+		t.Errorf("an error of the caller: have %v", err)
+	}
+	return all
 }
 
 // byName sorts the scripts, which the peer writes in random order.

@@ -23,6 +23,7 @@ type archive struct {
 	version, manifest, sig []byte // sig is raw; nil if there is none
 	listed, augmented      *manifest
 	header, augment        *Header
+	raw                    []byte // the header as it came, where it has scripts
 	walked                 []Member
 }
 
@@ -119,6 +120,9 @@ func (a *archive) readHeader(m *manifest) (*Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.header, err)
 	}
+	if len(h.Scripts) > 0 {
+		a.raw = b
+	}
 	return h, a.advance()
 }
 
@@ -204,6 +208,15 @@ func (a *archive) open(v Verifier) error {
 
 // Header returns the header, which is trusted. It belongs to the Reader; do not change it.
 func (r *Reader) Header() *Header { return r.a.header }
+
+// Scripts calls f for each state script of the header, in the order in which they stand, with a reader of what it says, which is good
+// until f returns. An error of f ends it and is returned.
+func (r *Reader) Scripts(f func(s Script, text io.Reader) error) error {
+	if len(r.a.header.Scripts) == 0 {
+		return nil
+	}
+	return scripts(r.a.listed.header, r.a.raw, f, r.a.header.Scripts)
+}
 
 // ManifestSum returns the SHA-256 of the manifest: two artifacts with the same one hold the same, signed by the same key or not.
 func (r *Reader) ManifestSum() Sum { return sha256.Sum256(r.a.manifest) }
