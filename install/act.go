@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -28,9 +29,9 @@ func (s *session) act(ctx context.Context, d Decision) error {
 	case Disarm:
 		return s.disarm(d)
 	case Judge:
-		return s.judge()
+		return s.judge(ctx)
 	case Commit:
-		return s.commit()
+		return s.commit(ctx)
 	case Finish:
 		return s.finish()
 	case Fail:
@@ -45,6 +46,17 @@ func (s *session) act(ctx context.Context, d Decision) error {
 		return s.prove()
 	case Restart:
 		return s.reboot()
+	case RunInstall:
+		_, err := s.runInstall(ctx)
+		return err
+	case RunLeave:
+		return s.runLeave(ctx)
+	case RunRollback:
+		return s.runRollback(ctx)
+	case RunFailure:
+		return s.runFailure(ctx)
+	case RunCleanup:
+		return s.runCleanup(ctx)
 	}
 	panic(fmt.Sprintf("install: no action %d", d.Do))
 }
@@ -72,10 +84,12 @@ func (s *session) adopt() error {
 // blocks that are right are not written again.
 func (s *session) abandon(d Decision) error {
 	t := s.state.Trial
-	s.mark(t.Target, StatusBad)
+	if t.Payload == "" {
+		s.mark(t.Target, StatusBad)
+	}
 	t.Class, t.Reason, t.Why = ClassDisturbed, d.Row, d.Is
 	s.remember(t)
-	if err := s.enter(PhaseFailed); err != nil {
+	if err := s.owe(PhaseFailed, t.around(OwesCleanup)); err != nil {
 		return err
 	}
 	s.noteTrial("failed", d)
@@ -84,8 +98,8 @@ func (s *session) abandon(d Decision) error {
 
 // judge notes that the trial reached user space in this boot, and asks for a
 // verdict.
-func (s *session) judge() error {
-	if t := s.state.Trial; t != nil && s.missing == nil && t.Phase != PhaseCommitting {
+func (s *session) judge(ctx context.Context) error {
+	if t := s.state.Trial; t != nil && s.missing == nil && t.Phase != PhaseCommitting && t.Payload == "" {
 		if t.Phase != PhaseAlive || t.BootID != s.bootID() {
 			t.Boots++
 			t.Uptime = uptime()
@@ -94,17 +108,45 @@ func (s *session) judge() error {
 			}
 		}
 	}
-	s.verdict = Healthy
 	if s.missing != nil {
-		s.verdict = Unhealthy // what cannot be remembered cannot be kept
+		s.fails(s.missing) // what cannot be remembered cannot be kept
+		return nil
+	}
+	return s.examine(ctx)
+}
+
+// examine asks the health checks. Cancelled, they give no verdict.
+func (s *session) examine(ctx context.Context) error {
+	s.verdict = Healthy
+	if s.Health == nil || s.decided {
+		return nil
+	}
+	var before json.RawMessage
+	if t := s.state.Trial; t != nil {
+		before = t.Before
+	}
+	s.report(Progress{Step: StepResume})
+	err := s.Health(ctx, before)
+	if ctx.Err() != nil {
+		s.verdict = NoVerdict
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		s.fails(err)
 	}
 	return nil
 }
 
 // commit keeps the trial: record, environment, record. Once the environment
 // is written the way is forward only.
-func (s *session) commit() error {
+func (s *session) commit(ctx context.Context) error {
 	t := s.state.Trial
+	if ok, err := s.confirm(ctx); !ok || err != nil {
+		return err
+	}
+	if t.Payload != "" {
+		return s.finish()
+	}
 	if err := s.enter(PhaseCommitting); err != nil {
 		return err
 	}
@@ -121,8 +163,10 @@ func (s *session) finish() error {
 	t := s.state.Trial
 	s.state.provide(t)
 	s.state.Floor = raiseFloor(raiseFloor(s.state.Floor, s.env.Floor), t.Provides[keyFloor])
-	s.mark(t.Target, StatusGood)
-	if err := s.enter(PhaseCommitted); err != nil {
+	if t.Payload == "" {
+		s.mark(t.Target, StatusGood)
+	}
+	if err := s.owe(PhaseCommitted, t.around(OwesLeave)); err != nil {
 		return err
 	}
 	s.noteTrial("committed", Decision{})
@@ -136,18 +180,22 @@ func (s *session) finish() error {
 func (s *session) fail(d Decision) error {
 	t := s.state.Trial
 	if d.Class != ClassNone {
-		t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
+		t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
+	}
+	if s.byHand && t.Payload != "" {
+		t.Class, t.Reason, t.Why = ClassNone, "by hand", "rolled back by hand"
 	}
 	switch {
 	case t.Drill != "":
 		s.endDrill(d)
+	case t.Payload != "": // no slot has to do with it
 	case t.Class == ClassBad:
 		s.mark(t.Target, StatusBad)
 	default:
 		s.mark(t.Target, StatusWritten)
 	}
 	s.remember(t)
-	if err := s.enter(PhaseFailed); err != nil {
+	if err := s.owe(PhaseFailed, t.around(OwesRollback)); err != nil {
 		return err
 	}
 	s.noteTrial("failed", d)
@@ -162,14 +210,14 @@ func (s *session) disarm(d Decision) error {
 	t := s.state.Trial
 	if t.Phase != PhaseFailed {
 		if d.Class != ClassNone {
-			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
+			t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
 		}
 		s.mark(t.Target, StatusWritten)
 		if t.Drill != "" {
 			s.endDrill(d)
 		}
 		s.remember(t)
-		if err := s.enter(PhaseFailed); err != nil {
+		if err := s.owe(PhaseFailed, t.around(OwesRollback)); err != nil {
 			return err
 		}
 		s.noteTrial("failed", d)
@@ -184,7 +232,7 @@ func (s *session) goBack(d Decision) error {
 	var recorded error
 	if t != nil && s.missing == nil {
 		if t.Phase != PhaseRollingBack {
-			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
+			t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
 		}
 		if s.byHand {
 			t.Class, t.Reason, d.Is = ClassNone, "by hand", "rolled back by hand"
@@ -253,7 +301,16 @@ func (s *session) armAgain(ctx context.Context) error {
 		s.mark(t.Target, StatusBad)
 		t.Class, t.Reason = ClassDisturbed, "read back"
 		s.remember(t)
-		return errors.Join(err, s.enter(PhaseFailed))
+		first := OwesCleanup
+		if t.Phase == PhaseArming {
+			first = OwesRollback
+		}
+		return errors.Join(err, s.owe(PhaseFailed, t.around(first)))
+	}
+	if t.Phase == PhaseVerified {
+		if ok, err := s.runInstall(ctx); !ok || err != nil {
+			return err
+		}
 	}
 	return s.arm(t)
 }
@@ -271,6 +328,9 @@ func (s *session) arm(t *Trial) error {
 	}
 	t.ID, t.Boots, t.Returned = newTrialID(kind, manifest), 0, false
 	s.report(Progress{Step: StepRecord})
+	if s.Observe != nil && t.Before == nil {
+		t.Before = s.Observe()
+	}
 	if err := s.enter(PhaseArming); err != nil {
 		return &Error{StepRecord, t.Artifact, err}
 	}
@@ -302,7 +362,7 @@ func (s *session) unarm(t *Trial) error {
 	}
 	t.Class, t.Reason = ClassDisturbed, "arm"
 	s.remember(t)
-	return s.enter(PhaseFailed)
+	return s.owe(PhaseFailed, t.around(OwesRollback))
 }
 
 // newTrialID names one trial of one artifact: the first 16 hex digits of

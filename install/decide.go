@@ -13,9 +13,12 @@ const (
 	PhaseNone        Phase = ""             // no update was recorded
 	PhaseWriting     Phase = "writing"      // the inactive slot is being written
 	PhaseVerified    Phase = "verified"     // written and read back; nothing armed
+	PhaseInstalling  Phase = "installing"   // ArtifactInstall's scripts, and the module, are under way
+	PhaseInstalled   Phase = "installed"    // a module has installed its payload; it has no verdict
 	PhaseArming      Phase = "arming"       // the intent is recorded; the environment may be armed
 	PhaseArmed       Phase = "armed"        // the environment was armed
 	PhaseAlive       Phase = "alive"        // the trial reached plimsoll in the new system
+	PhaseConfirming  Phase = "confirming"   // judged healthy; ArtifactCommit's scripts, and the module, are under way
 	PhaseCommitting  Phase = "committing"   // judged healthy; the environment may be committed
 	PhaseRollingBack Phase = "rolling-back" // judged unhealthy, or asked to; the environment may be written
 	PhaseFailed      Phase = "failed"       // closed: the update did not stay
@@ -23,6 +26,18 @@ const (
 
 	phaseUnreadable Phase = "unreadable" // never stored: the record is damaged or of a newer schema
 	phaseMissing    Phase = "missing"    // never stored: the state directory cannot be used
+)
+
+// A Part is what an update that is closed still owes: what runs around it, in
+// this order, each repeated after a cut. It is stored before it is begun.
+type Part string
+
+const (
+	OwesNothing  Part = ""
+	OwesLeave    Part = "commit-leave" // it stayed: ArtifactCommit_Leave
+	OwesRollback Part = "rollback"     // it did not: data, ArtifactRollback
+	OwesFailure  Part = "failure"      // and then ArtifactFailure
+	OwesCleanup  Part = "cleanup"      // at last, either way
 )
 
 // A TrialID says whose trial the environment names.
@@ -63,6 +78,9 @@ type Situation struct {
 	Returned   bool // a reboot to go back was already asked for, for this id
 	SourceGood bool // the source slot holds a complete system
 	Backup     bool // a backup of the environment is there and fits this device
+	Module     bool // the payload is a module's: no slot has to do with it
+	NeedsBoot  bool // what the module has installed needs a reboot
+	Owed       Part // what a closed update still owes
 	Drill      bool // the record is of a drill: it gets no verdict, and the bootloader must go back by itself
 	Verdict    Verdict
 }
@@ -71,24 +89,29 @@ type Situation struct {
 type Action int
 
 const (
-	Nothing   Action = iota // idle: nothing is owed
-	Wait                    // armed; the reboot is owed, and not by plimsoll
-	HandsOff                // another client's update: neither helped nor hindered
-	Attention               // report, write nothing, reboot nothing
-	Adopt                   // rebuild a minimal record of the trial, then decide again
-	Forget                  // clear the trial id from the environment
-	Abandon                 // the inactive slot is not whole: mark it bad, close the record
-	Arm                     // read the target slot back once more, then arm it
-	Disarm                  // close the record as failed; environment back to the running slot
-	Judge                   // ask the health checks, then decide again
-	Commit                  // record, environment, record: in that order
-	Finish                  // the environment is committed: only the record is behind
-	Fail                    // the environment is back already: close the record as failed
-	Return                  // record, environment back to the source, reboot
-	Reboot                  // the environment is back already: force the reboot
-	Restore                 // both copies are lost: write them from the backup, then decide again
-	Prove                   // a drill: record that its target is alive, then decide again
-	Restart                 // a drill: reboot without a verdict, so that the bootloader goes back
+	Nothing     Action = iota // idle: nothing is owed
+	Wait                      // armed; the reboot is owed, and not by plimsoll
+	HandsOff                  // another client's update: neither helped nor hindered
+	Attention                 // report, write nothing, reboot nothing
+	Adopt                     // rebuild a minimal record of the trial, then decide again
+	Forget                    // clear the trial id from the environment
+	Abandon                   // the inactive slot is not whole: mark it bad, close the record
+	Arm                       // read the target slot back once more, then arm it
+	Disarm                    // close the record as failed; environment back to the running slot
+	Judge                     // ask the health checks, then decide again
+	Commit                    // record, environment, record: in that order
+	Finish                    // the environment is committed: only the record is behind
+	Fail                      // the environment is back already: close the record as failed
+	Return                    // record, environment back to the source, reboot
+	Reboot                    // the environment is back already: force the reboot
+	Restore                   // both copies are lost: write them from the backup, then decide again
+	Prove                     // a drill: record that its target is alive, then decide again
+	Restart                   // a drill: reboot without a verdict, so that the bootloader goes back
+	RunInstall                // a module: ArtifactInstall
+	RunLeave                  // what is owed: ArtifactCommit_Leave
+	RunRollback               // what is owed: data as it was, and ArtifactRollback
+	RunFailure                // what is owed: ArtifactFailure
+	RunCleanup                // what is owed: Cleanup
 )
 
 // A Class says why an update failed, which decides whether it may be tried
@@ -134,6 +157,8 @@ func Decide(s Situation) Decision {
 		return s.withoutRecord()
 	case s.OnTrial && s.ID == IDNone:
 		return s.withoutRecord() // upgrade_available without our id: somebody else's
+	case s.Module:
+		return s.module()
 	case s.Running == s.Target:
 		return s.onTarget()
 	default:
@@ -193,7 +218,7 @@ func (s Situation) withoutEnvironment() Decision {
 	case trial && s.Drill && !s.alive():
 		d.Do, d.Boots = Prove, ""
 	case s.Phase == PhaseWriting && s.Running == s.Target,
-		s.Phase == PhaseRollingBack && s.Running == s.Target,
+		(s.Phase == PhaseRollingBack || s.Phase == PhaseConfirming) && s.Running == s.Target,
 		trial && (s.Verdict == Unhealthy || s.Drill):
 		d.Boots = s.Source
 		if !s.SourceGood || s.Returned {
@@ -234,12 +259,15 @@ func (s Situation) onTarget() Decision {
 		if s.ID == IDOurs {
 			return Decision{Row: "A6", Is: "an update of ours ended; its id is still in the environment", Do: Forget}
 		}
-		return Decision{Row: "A1", Is: "idle", Do: Nothing}
+		return s.closed(Decision{Row: "A1", Is: "idle", Do: Nothing})
 	case PhaseRollingBack:
 		return s.goBack("G1", "a rollback was decided and not written", "")
 	}
 	if s.ID == IDOurs {
 		return Decision{Row: "D6", Is: "committed by another hand; the record is behind", Do: Finish}
+	}
+	if s.Phase == PhaseConfirming {
+		return s.goBack("D7", "the environment was reset while ArtifactCommit was under way", ClassDisturbed)
 	}
 	switch s.Verdict { // D7: the environment was reset, and this slot is its default
 	case Healthy:
@@ -259,6 +287,11 @@ func (s Situation) onTargetOnTrial() Decision {
 		if s.SameBoot {
 			return Decision{Row: "F1", Is: "judged healthy; the environment is behind", Do: Commit}
 		}
+	case PhaseConfirming:
+		if s.Verdict == Unhealthy {
+			return s.goBack("F0", "ArtifactCommit_Enter failed", ClassBad)
+		}
+		return s.goBack("F0", "cut in ArtifactCommit_Enter", ClassDisturbed)
 	case PhaseRollingBack, PhaseFailed:
 		return s.goBack("G1", "a rollback was decided and not written", "")
 	}
@@ -342,7 +375,7 @@ func (s Situation) onSource() Decision {
 	switch {
 	case s.Boots == s.Target && s.OnTrial:
 		return s.onSourceArmed()
-	case s.Boots == s.Target && (s.Phase == PhaseCommitted || s.Phase == PhaseCommitting):
+	case s.Boots == s.Target && (s.Phase == PhaseCommitted || s.Phase == PhaseCommitting || s.Phase == PhaseConfirming):
 		return Decision{Row: "H2", Is: "running the previous version: the committed slot could not be booted", Do: Attention}
 	case s.Boots == s.Target:
 		return Decision{Row: "A5", Is: "the bootloader did not start the slot that the environment names: it could not, or it follows another environment, or it was committed before the reboot", Do: Attention}
@@ -382,13 +415,14 @@ func (s Situation) onSourceBack() Decision {
 		if s.ID == IDOurs {
 			return Decision{Row: "A6", Is: "an update of ours ended; its id is still in the environment", Do: Forget}
 		}
-		if s.Phase == PhaseFailed && s.Drill {
-			return Decision{Row: "H1", Is: "idle; the last update was a drill", Do: Nothing}
+		return s.closedOnSource()
+	case PhaseInstalling:
+		if s.Verdict == Unhealthy {
+			return Decision{Row: "C2", Is: "ArtifactInstall failed: nothing was armed", Do: Fail, Class: ClassBad}
 		}
-		if s.Phase == PhaseFailed {
-			return Decision{Row: "H1", Is: "idle; the last update did not stay", Do: Nothing}
-		}
-		return Decision{Row: "A1", Is: "idle", Do: Nothing}
+		return Decision{Row: "C2", Is: "cut in ArtifactInstall: nothing was armed", Do: Fail, Class: ClassDisturbed}
+	case PhaseConfirming:
+		return Decision{Row: "F3", Is: "fell back while ArtifactCommit was under way", Do: Fail, Class: ClassDisturbed}
 	case PhaseRollingBack:
 		return Decision{Row: "G2", Is: "went back, as decided", Do: Fail}
 	case PhaseCommitting:
@@ -407,6 +441,75 @@ func (s Situation) onSourceBack() Decision {
 		return Decision{Row: "D1", Is: "cut before the arm: nothing was tried", Do: Arm}
 	}
 	return Decision{Row: "D5", Is: "the environment was reset during the trial, and names the old slot", Do: Fail, Class: ClassDisturbed}
+}
+
+// closedOnSource: an update is over, and what it was installed from runs.
+func (s Situation) closedOnSource() Decision {
+	switch {
+	case s.Phase == PhaseFailed && s.Drill:
+		return Decision{Row: "H1", Is: "idle; the last update was a drill", Do: Nothing}
+	case s.Phase == PhaseFailed:
+		return s.closed(Decision{Row: "H1", Is: "idle; the last update did not stay", Do: Nothing})
+	}
+	return s.closed(Decision{Row: "A1", Is: "idle", Do: Nothing})
+}
+
+// closed are the L rows: what an update that is over still owes. Where another
+// slot runs than the one that the scripts are about they are left out.
+func (s Situation) closed(idle Decision) Decision {
+	stayed := s.Phase == PhaseCommitted
+	here := s.Module || (s.Running == s.Target) == stayed
+	switch {
+	case s.Owed == OwesNothing:
+		return idle
+	case s.Owed == OwesLeave && stayed && here:
+		return Decision{Row: "L1", Is: "committed; ArtifactCommit_Leave is to be run", Do: RunLeave}
+	case s.Owed == OwesRollback && !stayed && here:
+		return Decision{Row: "L2", Is: "the update did not stay; ArtifactRollback is to be run", Do: RunRollback}
+	case s.Owed == OwesFailure && !stayed && here:
+		return Decision{Row: "L3", Is: "the update did not stay; ArtifactFailure is to be run", Do: RunFailure}
+	}
+	return Decision{Row: "L4", Is: "an update is over; what it left is to be removed", Do: RunCleanup}
+}
+
+// module are the M rows: the payload is a module's, and no slot has to do with
+// it. (Mender client 5, the states of an update.)
+func (s Situation) module() Decision {
+	switch s.Phase {
+	case PhaseWriting:
+		return Decision{Row: "M1", Is: "cut while the payload was taken in", Do: Abandon}
+	case PhaseVerified:
+		return Decision{Row: "M2", Is: "taken in, and not installed", Do: RunInstall}
+	case PhaseInstalling:
+		if s.Verdict == Unhealthy {
+			return Decision{Row: "M3", Is: "ArtifactInstall failed", Do: Fail, Class: ClassBad}
+		}
+		return Decision{Row: "M3", Is: "cut in ArtifactInstall", Do: Fail, Class: ClassDisturbed}
+	case PhaseInstalled:
+		return s.moduleInstalled()
+	case PhaseConfirming:
+		if s.Verdict == Unhealthy {
+			return Decision{Row: "M5", Is: "ArtifactCommit failed", Do: Fail, Class: ClassBad}
+		}
+		return Decision{Row: "M5", Is: "cut in ArtifactCommit", Do: Fail, Class: ClassDisturbed}
+	case PhaseFailed:
+		return s.closed(Decision{Row: "H1", Is: "idle; the last update did not stay", Do: Nothing})
+	case PhaseCommitted:
+		return s.closed(Decision{Row: "A1", Is: "idle", Do: Nothing})
+	}
+	return Decision{Row: "Z", Is: "the record has a phase that an update without a slot does not have", Do: Attention}
+}
+
+func (s Situation) moduleInstalled() Decision {
+	switch {
+	case s.Verdict == Healthy:
+		return Decision{Row: "M4", Is: "installed, and healthy", Do: Commit}
+	case s.Verdict == Unhealthy:
+		return Decision{Row: "M4", Is: "installed, and unhealthy", Do: Fail, Class: ClassBad}
+	case s.NeedsBoot && s.SameBoot:
+		return Decision{Row: "M4", Is: "installed: it needs a reboot", Do: Wait}
+	}
+	return Decision{Row: "M4", Is: "installed, and not kept", Do: Judge}
 }
 
 // drillOver: back where a drill came from, and nobody of ours wrote that.

@@ -10,11 +10,17 @@ import (
 // the source slot.
 func situations(yield func(Situation) bool) {
 	phases := []Phase{
-		PhaseNone, PhaseWriting, PhaseVerified, PhaseArming, PhaseArmed, PhaseAlive, PhaseCommitting,
+		PhaseNone, PhaseWriting, PhaseVerified, PhaseInstalling, PhaseArming, PhaseArmed, PhaseAlive, PhaseConfirming, PhaseCommitting,
 		PhaseRollingBack, PhaseFailed, PhaseCommitted, phaseUnreadable, phaseMissing,
 	}
 	no, both := []bool{false}, []bool{false, true}
 	limits := map[bool]int{false: 3, true: drillBoots}
+	debts := map[Phase][]Part{}
+	for _, phase := range phases {
+		debts[phase] = []Part{OwesNothing}
+	}
+	debts[PhaseCommitted] = []Part{OwesNothing, OwesLeave, OwesCleanup}
+	debts[PhaseFailed] = []Part{OwesNothing, OwesRollback, OwesFailure, OwesCleanup}
 	for _, phase := range phases {
 		source, target, record := "A", "B", both
 		if phase == PhaseNone || phase == phaseUnreadable || phase == phaseMissing {
@@ -31,17 +37,19 @@ func situations(yield func(Situation) bool) {
 										for _, drill := range record {
 											for _, returned := range record {
 												for _, good := range record {
-													for _, backup := range both {
-														if id == IDOurs && source == "" || returned && trialBoots == 0 || drill && phase == PhaseCommitted {
-															continue // not to be had
-														}
-														if !yield(Situation{
-															Phase: phase, Source: source, Target: target, Running: running,
-															EnvLost: lost, Boots: boots, OnTrial: onTrial, ID: id, Count: count,
-															SameBoot: sameBoot, TrialBoots: trialBoots, TrialLimit: limits[drill],
-															Returned: returned, SourceGood: good, Backup: backup, Drill: drill,
-														}) {
-															return
+													for _, owes := range debts[phase] {
+														for _, backup := range both {
+															if id == IDOurs && source == "" || returned && trialBoots == 0 || drill && (phase == PhaseCommitted || owes != OwesNothing || phase == PhaseInstalling || phase == PhaseConfirming) {
+																continue // not to be had
+															}
+															if !yield(Situation{
+																Phase: phase, Source: source, Target: target, Running: running,
+																EnvLost: lost, Boots: boots, OnTrial: onTrial, ID: id, Count: count,
+																SameBoot: sameBoot, TrialBoots: trialBoots, TrialLimit: limits[drill],
+																Returned: returned, SourceGood: good, Backup: backup, Drill: drill, Owed: owes,
+															}) {
+																return
+															}
 														}
 													}
 												}
@@ -58,11 +66,83 @@ func situations(yield func(Situation) bool) {
 	}
 }
 
+// moduleSituations yields the whole product for an update without a slot.
+func moduleSituations(yield func(Situation) bool) {
+	both := []bool{false, true}
+	for _, phase := range []Phase{PhaseWriting, PhaseVerified, PhaseInstalling, PhaseInstalled, PhaseConfirming, PhaseFailed, PhaseCommitted, PhaseArmed} {
+		for _, running := range []string{"A", "B", ""} {
+			for _, boots := range []string{"A", "B", ""} {
+				for _, onTrial := range both {
+					for _, id := range []TrialID{IDNone, IDOther} {
+						for _, sameBoot := range both {
+							for _, needs := range both {
+								for _, owes := range []Part{OwesNothing, OwesLeave, OwesRollback, OwesFailure, OwesCleanup} {
+									for _, lost := range both {
+										if !yield(Situation{
+											Module: true, Phase: phase, Running: running, Boots: boots, OnTrial: onTrial, ID: id, SameBoot: sameBoot,
+											NeedsBoot: needs, Owed: owes, EnvLost: lost, Backup: true, TrialLimit: 3,
+										}) {
+											return
+										}
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestModuleTable: an update without a slot comes to rest, runs each part in
+// its order and none of them twice, and never writes a slot or the environment.
+func TestModuleTable(t *testing.T) {
+	rows := map[string]int{}
+	order := map[Action]int{RunInstall: 1, Judge: 2, Commit: 3, RunLeave: 4, Abandon: 5, Fail: 5, RunRollback: 6, RunFailure: 7, RunCleanup: 8}
+	for s := range moduleSituations {
+		for _, w := range worlds {
+			w.scripts = true // a module has parts even where the artifact has no scripts
+			at, begun, trail := s, 0, []string(nil)
+			for n := 0; ; n++ {
+				d := Decide(at)
+				rows[d.Row]++
+				trail = append(trail, fmt.Sprintf("%s:%d", d.Row, d.Do))
+				if d.Do == Nothing || d.Do == Wait || d.Do == HandsOff || d.Do == Attention {
+					break
+				}
+				if d.Do == Forget || d.Do == Restore || d.Do == Adopt { // about the environment, whatever the update
+					at, _ = w.after(at, d)
+					if d.Do == Adopt {
+						break
+					}
+					continue
+				}
+				if order[d.Do] <= begun || n > 12 {
+					t.Fatalf("%+v in %+v: %v: out of order", s, w, trail)
+				}
+				if d.Do == Commit && (w.verdict != Healthy || at.Phase != PhaseInstalled) || d.Do == RunLeave && at.Phase != PhaseCommitted {
+					t.Fatalf("%+v in %+v: %v: kept without a verdict", s, w, trail)
+				}
+				begun = order[d.Do]
+				at, _ = w.after(at, d)
+			}
+		}
+	}
+	for _, row := range []string{"M1", "M2", "M3", "M4", "M5", "L1", "L2", "L3", "L4", "H1", "A1"} {
+		if rows[row] == 0 {
+			t.Errorf("row %s is never met", row)
+		}
+	}
+}
+
 // A world is how the device answers what plimsoll does.
 type world struct {
 	verdict Verdict
 	ignores bool // the bootloader ignores the environment
 	counts  bool // the bootloader counts the boots of a trial, and goes back
+	scripts bool // the artifact has state scripts
+	fails   bool // and those of ArtifactInstall and ArtifactCommit fail
 }
 
 // after applies a decision to a situation, in the model: what the record, the
@@ -75,11 +155,32 @@ func (w world) after(s Situation, d Decision) (next Situation, reboots int) {
 	case Forget:
 		s.ID = IDNone
 	case Abandon, Fail:
+		began := s.Phase == PhaseInstalling || s.Phase == PhaseInstalled || s.Phase == PhaseConfirming || s.TrialBoots > 0
 		s.Phase, s.SameBoot = PhaseFailed, true
+		if s.Owed = OwesNothing; w.scripts && !s.Drill && began {
+			s.Owed = OwesRollback
+		}
 		if d.Do == Fail {
 			s.ID = IDNone
 		}
+	case RunLeave:
+		s.Owed, s.SameBoot = OwesCleanup, true
+	case RunRollback:
+		s.Owed, s.SameBoot = OwesFailure, true
+	case RunFailure:
+		s.Owed, s.SameBoot = OwesCleanup, true
+	case RunCleanup:
+		s.Owed, s.SameBoot = OwesNothing, true
+	case RunInstall:
+		s.Phase, s.SameBoot = PhaseInstalled, true
+		if w.fails {
+			s.Phase, s.Verdict = PhaseInstalling, Unhealthy
+		}
 	case Arm:
+		if s.Phase == PhaseVerified && w.scripts && w.fails {
+			s.Phase, s.SameBoot, s.Verdict = PhaseInstalling, true, Unhealthy
+			break
+		}
 		s.Phase, s.SameBoot, s.TrialBoots, s.Returned = PhaseArmed, true, 0, false
 		s.Boots, s.OnTrial, s.ID, s.Count = s.Target, true, IDOurs, 0
 	case Disarm:
@@ -95,10 +196,22 @@ func (w world) after(s Situation, d Decision) (next Situation, reboots int) {
 			s.Verdict = Unhealthy
 		}
 	case Commit:
+		if w.scripts && w.fails && s.Phase != PhaseCommitting && s.Phase != PhaseCommitted {
+			s.Phase, s.SameBoot, s.Verdict = PhaseConfirming, true, Unhealthy
+			break
+		}
 		s.Phase, s.SameBoot = PhaseCommitted, true
-		s.Boots, s.OnTrial, s.ID = s.Target, false, IDNone
+		if !s.Module {
+			s.Boots, s.OnTrial, s.ID = s.Target, false, IDNone
+		}
+		if w.scripts {
+			s.Owed = OwesLeave
+		}
 	case Finish:
 		s.Phase, s.SameBoot, s.ID = PhaseCommitted, true, IDNone
+		if w.scripts {
+			s.Owed = OwesLeave
+		}
 	case Restore:
 		s.EnvLost, s.Boots, s.OnTrial, s.ID = false, d.Boots, false, IDNone
 	case Return:
@@ -139,7 +252,8 @@ func leaves(s Situation, d Decision) bool {
 }
 
 var worlds = []world{
-	{Healthy, false, false}, {Unhealthy, false, false}, {Healthy, true, false}, {Unhealthy, true, false}, {Healthy, false, true},
+	{verdict: Healthy}, {verdict: Unhealthy}, {verdict: Healthy, ignores: true}, {verdict: Unhealthy, ignores: true}, {verdict: Healthy, counts: true},
+	{verdict: Healthy, scripts: true}, {verdict: Unhealthy, scripts: true}, {verdict: Healthy, scripts: true, fails: true},
 }
 
 func TestTheWholeTable(t *testing.T) {
@@ -155,6 +269,7 @@ func TestTheWholeTable(t *testing.T) {
 	t.Logf("%d situations in %d worlds, %d rows", n/len(worlds), len(worlds), len(rows))
 	for _, row := range []string{
 		"A1", "A2", "A3", "A4", "A5", "A6", "A7", "B1", "B2", "C1", "D1", "D2", "D3a", "D3b", "D4", "D4'", "D4''",
+		"C2", "F0", "L1", "L2", "L3", "L4",
 		"D5", "D6", "D7", "D8", "D9", "D10", "F1", "F2", "F3", "G1", "G2", "G3", "E1", "E2", "H1", "H2", "I1", "I2", "I3",
 	} {
 		if rows[row] == 0 {
@@ -292,6 +407,13 @@ func TestTableRows(t *testing.T) {
 		{"rollback not written", base(PhaseRollingBack, "B", "B", true, IDOurs), "G1", Return},
 		{"rollback done", base(PhaseRollingBack, "A", "A", false, IDNone), "G2", Fail},
 		{"bootloader ignores the rollback", with(base(PhaseRollingBack, "B", "A", false, IDNone), func(s *Situation) { s.Returned = true }), "G3", Attention},
+		{"cut in ArtifactInstall", base(PhaseInstalling, "A", "A", false, IDNone), "C2", Fail},
+		{"cut in ArtifactCommit", base(PhaseConfirming, "B", "B", true, IDOurs), "F0", Return},
+		{"cut in ArtifactCommit, and fell back", base(PhaseConfirming, "A", "A", false, IDOurs), "F3", Fail},
+		{"committed by another hand in ArtifactCommit", base(PhaseConfirming, "B", "B", false, IDOurs), "D6", Finish},
+		{"kept, scripts owed", with(base(PhaseCommitted, "B", "B", false, IDNone), func(s *Situation) { s.Owed = OwesLeave }), "L1", RunLeave},
+		{"did not stay, scripts owed", with(base(PhaseFailed, "A", "A", false, IDNone), func(s *Situation) { s.Owed = OwesRollback }), "L2", RunRollback},
+		{"kept, and the other slot runs", with(base(PhaseCommitted, "A", "A", false, IDNone), func(s *Situation) { s.Owed = OwesLeave }), "L4", RunCleanup},
 		{"drill armed", with(base(PhaseArmed, "A", "B", true, IDOurs), inThisBoot), "D2", Wait},
 		{"drill cut before the arm", with(base(PhaseArming, "A", "A", false, IDNone), drill(0)), "D1", Fail},
 		{"drill's image verified, not armed", with(base(PhaseVerified, "A", "A", false, IDNone), drill(0)), "C1", Fail},

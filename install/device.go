@@ -1,16 +1,20 @@
 package install
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install/script"
 	"github.com/plimsoll-ota/plimsoll/partition"
 )
 
@@ -51,9 +55,47 @@ type Device struct {
 	// Report is told of progress, and may be nil.
 	Report func(Progress)
 
+	// Observe says what works, in a form of its own, before the arm; Health says
+	// whether the system that is on trial may be kept, and is given what Observe
+	// said then. Cancelled, it gives no verdict. A nil one finds all healthy.
+	Observe func() json.RawMessage
+	Health  func(ctx context.Context, before json.RawMessage) error
+
+	// Scripts says how state scripts are run; its Dirs are those of the device.
+	Scripts script.Runner
+
+	// StopBefore are states that the update does not enter: the verb returns
+	// instead, with Outcome.Event "stopped", and Resume goes on.
+	StopBefore []Stop
+
 	// Reboot reboots the device to go back to the source slot. It returns nil
 	// only if the reboot is on its way. Nil: nothing reboots.
 	Reboot func() error
+}
+
+// A Stop is a state that an update may be stopped before. (Mender client 5,
+// --stop-before.)
+type Stop string
+
+const (
+	StopInstall     Stop = "ArtifactInstall_Enter"
+	StopCommit      Stop = "ArtifactCommit_Enter"
+	StopCommitLeave Stop = "ArtifactCommit_Leave"
+	StopRollback    Stop = "ArtifactRollback_Enter"
+	StopFailure     Stop = "ArtifactFailure_Enter"
+	StopCleanup     Stop = "Cleanup"
+)
+
+// Stops are all there are, in the order of an update.
+var Stops = []Stop{StopInstall, StopCommit, StopCommitLeave, StopRollback, StopFailure, StopCleanup}
+
+// stops reports whether a decision begins a state that is not to be entered.
+func (d *Device) stops(what Decision) bool {
+	stop, ok := map[Action]Stop{
+		RunInstall: StopInstall, Arm: StopInstall, Commit: StopCommit, RunLeave: StopCommitLeave, RunRollback: StopRollback,
+		RunFailure: StopFailure, RunCleanup: StopCleanup,
+	}[what.Do]
+	return ok && slices.Contains(d.StopBefore, stop)
 }
 
 // Progress is what an update is doing. Done and Total are bytes of the image,

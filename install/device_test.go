@@ -14,6 +14,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/script"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
 )
@@ -23,14 +24,15 @@ import (
 // U-Boot and the kernel.
 type rig struct {
 	*testing.T
-	dir     string
-	dev     *install.Device
-	env     *bootloader.UBoot
-	boots   int
-	reboots int  // asked for by plimsoll
-	stuck   bool // the bootloader boots what it booted before
-	counter string
-	notes   []string
+	dir        string
+	dev        *install.Device
+	env        *bootloader.UBoot
+	boots      int
+	reboots    int  // asked for by plimsoll
+	stuck      bool // the bootloader boots what it booted before
+	counter    string
+	notes      []string
+	scriptDirs []string // of the device
 }
 
 const imageSize = 3<<20 + 512*7
@@ -89,7 +91,7 @@ func (r *rig) open() {
 	r.must(err)
 	r.dev = &install.Device{
 		Type: "rig", Slots: pair, Host: host, Boot: r.env, Trust: &signing.Keyring{AllowUnsigned: true},
-		StateDir: r.path("state"), TrialBoots: 3,
+		StateDir: r.path("state"), TrialBoots: 3, Scripts: script.Runner{Dirs: r.scriptDirs},
 		Reboot: func() error { r.reboots++; return nil },
 		Report: func(p install.Progress) {
 			if p.Note != "" {

@@ -24,6 +24,7 @@ var (
 	ErrDrillFailed  = errors.New("the drill failed")
 	ErrNoDrill      = errors.New("no drill has passed with this bootloader")
 	ErrIntact       = errors.New("the boot environment is not damaged")
+	ErrInconsistent = errors.New("the update failed and could not be taken back")
 	ErrLocked       = errors.New("another plimsoll is at work on this device")
 )
 

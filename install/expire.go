@@ -3,7 +3,6 @@ package install
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // Expire ends a trial whose time is up: one that has no verdict by now is
@@ -20,6 +19,8 @@ func (d *Device) Expire(ctx context.Context) (Outcome, error) {
 	return o, errors.Join(err, s.end())
 }
 
+var errDeadline = errors.New("no verdict by its deadline")
+
 func (s *session) expire(ctx context.Context) (Outcome, error) {
 	d := Decide(s.situation())
 	o := Outcome{Decision: d, Trial: s.state.Trial}
@@ -30,13 +31,10 @@ func (s *session) expire(ctx context.Context) (Outcome, error) {
 	default:
 		return o, ErrNothing
 	}
-	if err := s.judge(); err != nil {
+	s.decided = true
+	if err := s.judge(ctx); err != nil {
 		return o, err
 	}
-	s.verdict = Unhealthy
-	o, err := s.resume(ctx)
-	if errors.Is(err, ErrFellBack) {
-		return o, fmt.Errorf("%w (no verdict by its deadline)", err)
-	}
-	return o, err
+	s.verdict, s.failure = Unhealthy, errDeadline
+	return s.resume(ctx)
 }

@@ -57,20 +57,84 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 		return nil, &Error{StepRead, "", err}
 	}
 	h := r.Header()
-	p, w, err := s.prepare(ctx, r, o)
-	if err != nil {
+	if err := s.tidy(ctx); err != nil {
 		return h, &Error{StepRead, h.Name, err}
 	}
-	defer w.Abort()
+	if err := s.accept(h, r.ManifestSum(), o); err != nil {
+		return h, &Error{StepRead, h.Name, err}
+	}
+	if h.Type == typeRootfs {
+		err = s.installImage(ctx, r, o)
+	} else {
+		err = s.installModule(ctx, r, o)
+	}
+	return h, err
+}
 
-	before := s.state.Slots[other(s.run)]
-	t, err := s.intend(h, r.ManifestSum(), p, o)
+// installImage installs the image of a root file system.
+func (s *session) installImage(ctx context.Context, r *artifact.Reader, o Options) error {
+	h := r.Header()
+	p, w, err := s.prepare(r)
 	if err != nil {
-		return h, &Error{StepWrite, h.Name, err}
+		return &Error{StepRead, h.Name, err}
+	}
+	defer w.Abort()
+	if err := s.downloadScripts(ctx, "Enter"); err != nil {
+		_ = s.downloadScripts(ctx, "Error") // noted
+		return &Error{StepRead, h.Name, err}
+	}
+	before := s.state.Slots[other(s.run)]
+	t, err := s.intend(r, p, o)
+	if err != nil {
+		return &Error{StepWrite, h.Name, err}
+	}
+	if err := s.takeIn(ctx, r, p, w, o); err != nil {
+		return s.giveUp(ctx, err, w, before)
+	}
+	s.mark(t.Target, StatusWritten)
+	if stopped, err := s.beforeArm(ctx); stopped || err != nil {
+		return err
+	}
+	if err := s.arm(t); err != nil {
+		return s.tookBack(ctx, err)
+	}
+	if err := w.Close(); err != nil { // durable since Verify; this only lets go of the slot
+		s.report(Progress{Step: StepArm, Note: err.Error()})
+	}
+	return nil
+}
+
+// beforeArm is the state ArtifactInstall of an image, or the stop before it.
+func (s *session) beforeArm(ctx context.Context) (stopped bool, err error) {
+	t := s.state.Trial
+	stopped = s.stops(Decision{Do: Arm})
+	if stopped || t.Scripts {
+		if err := s.enter(PhaseVerified); err != nil {
+			return false, &Error{StepRecord, t.Artifact, err}
+		}
+	}
+	if stopped {
+		return true, nil
+	}
+	ok, err := s.runInstall(ctx)
+	if err != nil {
+		return false, &Error{StepRecord, t.Artifact, err}
+	}
+	if !ok {
+		return false, s.tookBack(ctx, &Error{StepRecord, t.Artifact, s.failure})
+	}
+	return false, nil
+}
+
+// takeIn are the steps 2 and 3. Its error is an *Error.
+func (s *session) takeIn(ctx context.Context, r *artifact.Reader, p *artifact.Payload, w *partition.Writer, o Options) *Error {
+	name := r.Header().Name
+	if err := s.storeScripts(r); err != nil {
+		return &Error{StepWrite, name, err}
 	}
 	limit := o.limiter()
 	if err := s.write(r, p, &limited{ctx, w, limit}); err != nil {
-		return h, s.giveUp(ctx, &Error{StepWrite, h.Name, err}, w, before)
+		return &Error{StepWrite, name, err}
 	}
 	debug.FreeOSMemory() // the decoder's: others may need it while the slot is read back
 	last := int64(0)
@@ -80,16 +144,12 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 		last = n
 	}
 	if err := w.Verify(ctx, p.Sum, progress); err != nil {
-		return h, s.giveUp(ctx, &Error{StepVerify, h.Name, err}, w, before)
+		return &Error{StepVerify, name, err}
 	}
-	s.mark(t.Target, StatusWritten)
-	if err := s.arm(t); err != nil {
-		return h, err
+	if err := s.downloadScripts(ctx, "Leave"); err != nil {
+		return &Error{StepVerify, name, err}
 	}
-	if err := w.Close(); err != nil { // durable since Verify; this only lets go of the slot
-		s.report(Progress{Step: StepArm, Note: err.Error()})
-	}
-	return h, nil
+	return nil
 }
 
 // mayInstall refuses where the table says that something else comes first.
@@ -107,23 +167,24 @@ func bookkeeping(d Decision) bool {
 	case Forget, Abandon, Fail, Finish, Disarm:
 		return true
 	}
-	return false
+	return owed(d)
 }
 
-// prepare is the rest of step 1. It brings the record up to date, asks
-// everything that can be asked without touching a slot, and returns the image
-// and the inactive slot, held.
-func (s *session) prepare(ctx context.Context, r *artifact.Reader, o Options) (*artifact.Payload, *partition.Writer, error) {
+// tidy brings the record of an update that is over up to date.
+func (s *session) tidy(ctx context.Context) error {
 	d, err := s.settle(ctx, func(d Decision) bool { return !bookkeeping(d) })
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if d.Do != Nothing && d.Do != Arm {
-		return nil, nil, s.atRest(d)
+		return s.atRest(d)
 	}
-	if err := s.accept(r.Header(), r.ManifestSum(), o); err != nil {
-		return nil, nil, err
-	}
+	return nil
+}
+
+// prepare is the rest of step 1: it asks everything that can be asked without
+// touching a slot, and returns the image and the inactive slot, held.
+func (s *session) prepare(r *artifact.Reader) (*artifact.Payload, *partition.Writer, error) {
 	if err := s.checkBoot(); err != nil {
 		return nil, nil, err
 	}
@@ -166,24 +227,31 @@ func (s *session) checkBoot() error {
 
 // intend records that the inactive slot is about to be written, before its
 // first byte, and keeps the backup of the boot environment.
-func (s *session) intend(h *artifact.Header, manifest artifact.Sum, p *artifact.Payload, o Options) (*Trial, error) {
+func (s *session) intend(r *artifact.Reader, p *artifact.Payload, o Options) (*Trial, error) {
 	if err := s.backup(s.state); err != nil {
 		return nil, err
 	}
+	t := newTrial(r)
+	t.Source, t.Target, t.SHA256, t.Size = s.run, other(s.run), p.Sum.String(), p.Size
+	if o.drill {
+		t.Drill, t.Scripts = StatusWritten, false // it is not kept, and nothing is to happen around it
+	}
+	s.state.Trial = t
+	s.mark(t.Source, StatusGood) // it runs
+	s.state.Slots[t.Target] = SlotState{Status: StatusWriting, Artifact: t.Artifact, SHA256: t.SHA256, Size: t.Size}
+	return t, s.enter(PhaseWriting)
+}
+
+// newTrial returns the record of an artifact.
+func newTrial(r *artifact.Reader) *Trial {
+	h := r.Header()
 	t := &Trial{
-		Source: s.run, Target: other(s.run), Artifact: h.Name, Manifest: manifest.String(),
-		Group: h.Group, Provides: h.Provides, SHA256: p.Sum.String(), Size: p.Size,
+		Artifact: h.Name, Manifest: r.ManifestSum().String(), Group: h.Group, Provides: h.Provides, Scripts: len(h.Scripts) > 0,
 	}
 	if h.HasClears {
 		t.Clears = &h.Clears
 	}
-	if o.drill {
-		t.Drill = StatusWritten
-	}
-	s.state.Trial = t
-	s.mark(t.Source, StatusGood) // it runs
-	s.state.Slots[t.Target] = SlotState{Status: StatusWriting, Artifact: h.Name, SHA256: t.SHA256, Size: t.Size}
-	return t, s.enter(PhaseWriting)
+	return t
 }
 
 // write is step 2. The artifact is read to its end, so that nothing is armed
@@ -208,6 +276,7 @@ func (s *session) write(r *artifact.Reader, p *artifact.Payload, w io.Writer) er
 // slot that was not written yet keeps what was known of it.
 func (s *session) giveUp(ctx context.Context, e *Error, w *partition.Writer, before SlotState) error {
 	t := s.state.Trial
+	_ = s.downloadScripts(context.WithoutCancel(ctx), "Error") // noted
 	if w.Written() == 0 {
 		s.state.Slots[t.Target] = before
 	} else {
@@ -218,11 +287,12 @@ func (s *session) giveUp(ctx context.Context, e *Error, w *partition.Writer, bef
 		t.Class, t.Reason = ClassDisturbed, e.Step.String()
 		s.remember(t)
 	}
-	if err := s.enter(PhaseFailed); err != nil {
+	if err := s.owe(PhaseFailed, t.around(OwesCleanup)); err != nil {
 		e.Err = errors.Join(e.Err, err)
+		return e
 	}
 	s.noteTrial("failed", Decision{Is: e.Err.Error()})
-	return e
+	return s.tookBack(ctx, e)
 }
 
 // counter reports how many bytes have gone to the slot.

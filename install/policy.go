@@ -15,12 +15,6 @@ const maxDisturbed = 3
 
 // accept decides whether a trusted artifact may be installed now.
 func (s *session) accept(h *artifact.Header, manifest artifact.Sum, o Options) error {
-	if h.Type != typeRootfs {
-		return fmt.Errorf("%w: payload of type %q: this release installs %s", artifact.ErrUnsupported, h.Type, typeRootfs)
-	}
-	if len(h.Scripts) > 0 {
-		return fmt.Errorf("%w: state script %s: this release does not run state scripts, and does not leave them out", artifact.ErrUnsupported, h.Scripts[0].Name)
-	}
 	if err := s.state.depends(h, s.Type); err != nil {
 		return err
 	}

@@ -22,7 +22,11 @@ type session struct {
 	verdict    Verdict
 	last       Decision // what was acted on last
 	reboots    func() error
-	byHand     bool // somebody asked to go back: not the artifact's failure
+	failure    error // what made the verdict Unhealthy
+	byHand     bool  // somebody asked to go back: not the artifact's failure
+	decided    bool  // by a person or by the clock: the health checks are not asked
+	paid       bool  // what was done last is what an update owed that was over
+	stopped    bool  // before a state that is not to be entered
 }
 
 // begin takes the lock and looks at the device.
@@ -117,6 +121,7 @@ func (s *session) situation() Situation {
 		if sit.Drill = t.Drill != ""; sit.Drill {
 			sit.TrialLimit = drillBoots
 		}
+		sit.Module, sit.Owed, sit.NeedsBoot = t.Payload != "", t.Owed, t.NeedsBoot && !s.Bench
 		sit.SourceGood = s.state.Slots[t.Source].Status == StatusGood
 		if s.env.ID != "" && s.env.ID == t.ID {
 			sit.ID = IDOurs
@@ -153,17 +158,22 @@ func (s *session) enter(phase Phase) error {
 // The bound only guards against a fault in the table: its test shows that
 // every situation ends after fewer.
 func (s *session) settle(ctx context.Context, stop func(Decision) bool) (Decision, error) {
-	for range 12 {
+	for range 20 {
 		d := Decide(s.situation())
+		s.stopped = s.stops(d)
 		switch {
+		case s.stopped:
+			return d, nil
 		case d.Do == Nothing, d.Do == Wait, d.Do == HandsOff, d.Do == Attention, stop(d),
-			(d.Do == Reboot || d.Do == Restart) && s.reboots == nil, s.last.Do == Arm:
+			(d.Do == Reboot || d.Do == Restart) && s.reboots == nil, s.last.Do == Arm && d.Do == Judge: // a bench: every boot is the same one
 			return d, nil
 		}
 		if err := s.act(ctx, d); err != nil {
 			return d, err
 		}
-		s.last = d
+		if s.paid = owed(d); !s.paid {
+			s.last = d
+		}
 		if err := s.look(); err != nil {
 			return d, err
 		}

@@ -61,18 +61,26 @@ type Trial struct {
 	Manifest string `json:"manifest"` // SHA-256 of the artifact's manifest
 	BootID   string `json:"boot_id"`  // kernel's boot_id when this record was last written
 
-	Group    string            `json:"group,omitempty"`
-	Provides map[string]string `json:"provides,omitempty"`
-	Clears   *[]string         `json:"clears,omitempty"` // nil: the artifact had none, which clears all
-	SHA256   string            `json:"sha256,omitempty"` // of the image
-	Size     int64             `json:"size,omitempty"`   // of the image, in bytes
-	Boots    int               `json:"boots,omitempty"`  // boots into the target, counted by plimsoll
-	Uptime   float64           `json:"uptime,omitempty"` // seconds since that boot (CLOCK_BOOTTIME)
-	Class    Class             `json:"class,omitempty"`  // of the failure
-	Reason   string            `json:"reason,omitempty"` // of the failure: the row's number
-	Why      string            `json:"why,omitempty"`    // of the failure, for people
-	Returned bool              `json:"returned,omitempty"`
-	Drill    Status            `json:"drill,omitempty"` // it is a drill: what was known of the target slot, and holds again afterwards
+	Group        string            `json:"group,omitempty"`
+	Provides     map[string]string `json:"provides,omitempty"`
+	Clears       *[]string         `json:"clears,omitempty"` // nil: the artifact had none, which clears all
+	SHA256       string            `json:"sha256,omitempty"` // of the image
+	Size         int64             `json:"size,omitempty"`   // of the image, in bytes
+	Boots        int               `json:"boots,omitempty"`  // boots into the target, counted by plimsoll
+	Uptime       float64           `json:"uptime,omitempty"` // seconds since that boot (CLOCK_BOOTTIME)
+	Class        Class             `json:"class,omitempty"`  // of the failure
+	Reason       string            `json:"reason,omitempty"` // of the failure: the row's number
+	Why          string            `json:"why,omitempty"`    // of the failure, for people
+	Returned     bool              `json:"returned,omitempty"`
+	Payload      string            `json:"payload,omitempty"`      // the module's type; empty: an image for a slot
+	NeedsBoot    bool              `json:"needs_boot,omitempty"`   // what the module has installed needs a reboot
+	OneWay       bool              `json:"one_way,omitempty"`      // the module cannot roll back
+	Scripts      bool              `json:"scripts,omitempty"`      // the artifact brought state scripts
+	Before       json.RawMessage   `json:"before,omitempty"`       // what worked in the source slot, before the arm
+	Owed         Part              `json:"owed,omitempty"`         // by an update that is closed
+	Tries        int               `json:"tries,omitempty"`        // how often the part that is owed was begun
+	Inconsistent bool              `json:"inconsistent,omitempty"` // it failed, and what it did could not be taken back
+	Drill        Status            `json:"drill,omitempty"`        // it is a drill: what was known of the target slot, and holds again afterwards
 
 	unknown map[string]json.RawMessage
 }
@@ -206,10 +214,21 @@ func (s *State) check() error {
 		return nil
 	}
 	switch t.Phase {
-	case PhaseWriting, PhaseVerified, PhaseArming, PhaseArmed, PhaseAlive,
-		PhaseCommitting, PhaseRollingBack, PhaseFailed, PhaseCommitted:
+	case PhaseWriting, PhaseVerified, PhaseInstalling, PhaseInstalled, PhaseArming, PhaseArmed, PhaseAlive,
+		PhaseConfirming, PhaseCommitting, PhaseRollingBack, PhaseFailed, PhaseCommitted:
 	default:
 		return fmt.Errorf("trial: unknown phase %q", t.Phase)
+	}
+	switch t.Owed {
+	case OwesNothing, OwesLeave, OwesRollback, OwesFailure, OwesCleanup:
+	default:
+		return fmt.Errorf("trial: owes %q", t.Owed)
+	}
+	if t.Payload != "" {
+		if t.Source != "" || t.Target != "" {
+			return fmt.Errorf("trial: a %s from slot %q to slot %q", t.Payload, t.Source, t.Target)
+		}
+		return nil
 	}
 	if (t.Source != "A" && t.Source != "B") || t.Target != other(t.Source) {
 		return fmt.Errorf("trial: from slot %q to slot %q", t.Source, t.Target)

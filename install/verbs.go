@@ -69,6 +69,16 @@ func (s *session) resume(ctx context.Context) (Outcome, error) {
 	case err != nil:
 		return o, err
 	}
+	if s.stopped {
+		o.Event = "stopped"
+		return o, nil
+	}
+	if s.paid && s.last.Do == Nothing { // only what was owed: the outcome is the record's
+		s.last = Decision{Do: Fail, Is: s.state.Trial.Why}
+		if s.state.Trial.Phase == PhaseCommitted {
+			s.last.Do = Finish
+		}
+	}
 	switch s.last.Do {
 	case Commit, Finish:
 		o.Event = "committed"
@@ -129,11 +139,14 @@ func (s *session) commitByHand(ctx context.Context) (Outcome, error) {
 		return o, s.attention(d)
 	case d.Do == Prove, d.Do == Restart:
 		return o, fmt.Errorf("%w: it is not kept", ErrDrill)
-	case d.Do == Wait, d.Do == Arm:
+	case d.Row == "M4":
+		s.verdict = Healthy
+	case d.Do == Wait, d.Do == Arm, d.Do == RunInstall:
 		return o, fmt.Errorf("%w: %s", ErrNotOnTrial, d.Is)
 	case d.Do == Judge && !s.env.Trial:
 		return o, fmt.Errorf("%w: %s; plimsoll resume judges it", ErrAttention, d.Is)
 	}
+	s.decided = true
 	return s.resume(ctx)
 }
 
@@ -152,8 +165,16 @@ func (s *session) rollbackByHand(ctx context.Context) (Outcome, error) {
 		return o, s.atRest(d)
 	case Abandon:
 		return o, fmt.Errorf("%w: slot %s: %s", ErrNotGood, s.state.Trial.Target, d.Is)
+	case RunInstall:
+		return s.dropped(ctx, o)
+	}
+	if t := s.state.Trial; t != nil && t.Payload != "" && d.Row == "M4" {
+		s.verdict, s.byHand, s.decided = Unhealthy, true, true
+		return s.moduleTakenBack(ctx, o)
+	}
+	switch d.Do {
 	case Wait, Arm:
-		return s.takeBack(o)
+		return s.takeBack(ctx, o)
 	case Judge, Adopt, Prove, Restart:
 		return s.leaveTrial(ctx, o)
 	}
@@ -172,21 +193,52 @@ func (s *session) nothingToReturnTo() error {
 // takeBack closes an update that was not booted yet: first the record, then
 // the environment, so that a cut in between is row D3. The verified image
 // stays on its slot.
-func (s *session) takeBack(o Outcome) (Outcome, error) {
+func (s *session) takeBack(ctx context.Context, o Outcome) (Outcome, error) {
 	t := s.state.Trial
 	t.Class, t.Reason = ClassNone, "by hand"
 	s.mark(t.Target, StatusWritten)
 	if t.Drill != "" {
 		s.mark(t.Target, t.Drill)
 	}
-	if err := s.enter(PhaseFailed); err != nil {
+	if err := s.owe(PhaseFailed, t.around(OwesRollback)); err != nil {
 		return o, err
 	}
 	s.noteTrial("rolled back", o.Decision)
 	if o.Do == Arm {
-		return s.disarmed(o, nil)
+		return s.disarmed(o, s.tookBack(ctx, nil))
 	}
-	return s.disarmed(o, s.Boot.Rollback(s.slot(t.Source).Part))
+	err := s.Boot.Rollback(s.slot(t.Source).Part)
+	if err == nil {
+		err = s.tookBack(ctx, nil)
+	}
+	return s.disarmed(o, err)
+}
+
+// dropped closes an update of a module that was taken in and not installed: the
+// system was not changed.
+func (s *session) dropped(ctx context.Context, o Outcome) (Outcome, error) {
+	t := s.state.Trial
+	t.Class, t.Reason, t.Why = ClassNone, "by hand", "rolled back by hand"
+	if err := s.owe(PhaseFailed, OwesCleanup); err != nil {
+		return o, err
+	}
+	s.noteTrial("rolled back", o.Decision)
+	return s.disarmed(o, s.tookBack(ctx, nil))
+}
+
+// moduleTakenBack takes back what a module installed, because somebody asked.
+func (s *session) moduleTakenBack(ctx context.Context, o Outcome) (Outcome, error) {
+	d, err := s.settle(ctx, untilRest)
+	o.Decision, o.Trial, o.Event = d, s.state.Trial, "rolled back"
+	switch {
+	case err != nil:
+		return o, err
+	case s.stopped:
+		o.Event = "stopped"
+	case s.state.Trial.Inconsistent:
+		return o, fmt.Errorf("%w: %s", ErrInconsistent, s.state.Trial.Why)
+	}
+	return o, nil
 }
 
 // disarmed is the end of a rollback before the reboot.
@@ -205,10 +257,11 @@ func (s *session) disarmed(o Outcome, err error) (Outcome, error) {
 // verdict, and the table knows the way back for each kind of trial. The reboot
 // is left to them.
 func (s *session) leaveTrial(ctx context.Context, o Outcome) (Outcome, error) {
-	if err := s.judge(); err != nil { // which records that it was alive in this boot
+	s.byHand, s.decided, s.reboots = true, true, nil
+	if err := s.judge(ctx); err != nil { // which records that it was alive in this boot
 		return o, err
 	}
-	s.verdict, s.byHand, s.reboots = Unhealthy, true, nil
+	s.verdict = Unhealthy
 	d, err := s.settle(ctx, untilRest)
 	o.Decision, o.Trial = d, s.state.Trial
 	switch back := s.last.Do == Return; {
