@@ -327,7 +327,9 @@ func TestBounded(t *testing.T) {
 			c.Remarks = func() []string { return []string{strings.Repeat("r\n", 5000)} }
 			checks = append(checks, c)
 		}
-		v, err := Run(t.Context(), checks, options(d), nil)
+		o := options(d)
+		o.Deadline = 60 * second
+		v, err := Run(t.Context(), checks, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,6 +79,7 @@ func seconds(d time.Duration) time.Duration {
 // server said.
 func line(s string, limit int) string {
 	const ellipsis = "…"
+	s = s[:min(len(s), 8*limit)] // enough, even if most of it is white space
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == unicode.ReplacementChar:
