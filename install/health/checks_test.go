@@ -363,6 +363,7 @@ func TestConfig(t *testing.T) {
 		{"commands:", Config{Commands: [][]string{{}}}},
 		{"commands:", Config{Commands: [][]string{{""}}}},
 		{"commands:", Config{Commands: [][]string{{"a", "b\x00"}}}},
+		{"commands:", Config{Commands: [][]string{{"./check"}}}},
 		{"tcp:", Config{TCP: []string{"127.0.0.1"}}},
 		{"tcp:", Config{TCP: []string{":80"}}},
 		{"tcp:", Config{TCP: []string{"127.0.0.1:0"}}},

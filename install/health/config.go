@@ -60,6 +60,9 @@ func validCommand(argv []string) error {
 	if len(argv) == 0 || argv[0] == "" {
 		return errors.New("one is empty")
 	}
+	if strings.Contains(argv[0], "/") && !filepath.IsAbs(argv[0]) {
+		return fmt.Errorf("%q is neither an absolute path nor a name to look for in PATH", argv[0])
+	}
 	for _, arg := range argv {
 		if strings.ContainsRune(arg, 0) {
 			return fmt.Errorf("%s: an argument with a NUL byte", argv[0])
