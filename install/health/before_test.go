@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,50 +70,48 @@ func (f fakeSystemd) unit(name, state, sub, more string) {
 	f.write("unit:"+name, fmt.Sprintf("Id=%s\nLoadState=loaded\nActiveState=%s\nSubState=%s\n%s", name, state, sub, more))
 }
 
-const long = 20 * time.Second
-
 func TestUnit(t *testing.T) {
 	f := newFakeSystemd(t)
 	c := f.Host.unit("app.service")
-	probeFor(t, long, c, "is not known to systemd")
+	probe(t, c, "is not known to systemd")
 	f.unit("app.service", "activating", "auto-restart", "Result=exit-code\nNRestarts=7\nInvocationID=\n")
-	probeFor(t, long, c, "is activating (auto-restart), result exit-code, restarted 7 times")
+	probe(t, c, "is activating (auto-restart), result exit-code, restarted 7 times")
 	f.unit("app.service", "failed", "failed", "Result=signal\nNRestarts=0\n")
-	probeFor(t, long, c, "is failed (failed), result signal")
+	probe(t, c, "is failed (failed), result signal")
 	f.unit("app.service", "inactive", "dead", "Result=success\nJob=123\n")
-	probeFor(t, long, c, "is inactive (dead); its start is waiting for other units")
+	probe(t, c, "is inactive (dead); its start is waiting for other units")
 	f.write("unit:app.service", "Id=app.service\nLoadState=masked\nActiveState=inactive\n")
-	probeFor(t, long, c, "is masked")
+	probe(t, c, "is masked")
 	f.write("unit:app.service", "Id=app.service\nLoadState=bad-setting\nActiveState=inactive\n")
-	probeFor(t, long, c, "cannot be loaded: bad-setting")
+	probe(t, c, "cannot be loaded: bad-setting")
 	f.unit("app.service", "active", "exited", "") // an old systemd: no InvocationID
-	probeFor(t, long, c, "")
+	probe(t, c, "")
 	f.unit("app.service", "active", "running", "InvocationID=aa\nNRestarts=0\n")
-	probeFor(t, long, c, "")
+	probe(t, c, "")
 	f.unit("app.service", "reloading", "reload", "InvocationID=aa\nNRestarts=0\n")
-	probeFor(t, long, c, "")
+	probe(t, c, "")
 	f.unit("app.service", "active", "running", "InvocationID=bb\nNRestarts=1\n")
-	probeFor(t, long, c, "was started again between two looks, 1 times in all")
-	probeFor(t, long, c, "")
+	probe(t, c, "was started again between two looks, 1 times in all")
+	probe(t, c, "")
 }
 
 func TestSystemdIsNotThere(t *testing.T) {
 	f := newFakeSystemd(t)
 	f.write("fail", "")
-	probeFor(t, long, f.Host.unit("app.service"), "systemctl show: exit status 1: Failed to connect to bus: Host is down")
+	probe(t, f.Host.unit("app.service"), "systemctl show: exit status 1: Failed to connect to bus: Host is down")
 	if err := os.Rename(filepath.Join(f.dir, "fail"), filepath.Join(f.dir, "hang")); err != nil {
 		t.Fatal(err)
 	}
-	if took := probe(t, f.Host.unit("app.service"), "did not end in time"); took > 5*time.Second {
+	if took := probeFor(t, short, f.Host.unit("app.service"), "did not end in time"); took > long {
 		t.Errorf("took %v", took)
 	}
 	none := Host{t.TempDir()}
-	probeFor(t, long, none.unit("app.service"), "process 1 is not systemd")
+	probe(t, none.unit("app.service"), "process 1 is not systemd")
 	if o, err := none.Observe(t.Context(), nil); err != nil || len(o.Services) > 0 {
 		t.Errorf("observed %+v, %v", o, err)
 	}
 	for _, c := range none.Compare(Observation{Services: []string{"app.service"}}) {
-		probeFor(t, long, c, "process 1 is not systemd")
+		probe(t, c, "process 1 is not systemd")
 	}
 }
 
@@ -246,17 +243,17 @@ func TestCompareServices(t *testing.T) {
 		t.Fatalf("%d checks", len(checks))
 	}
 	c := checks[0]
-	probeFor(t, long, c, "")
+	probe(t, c, "")
 	want := []string{"gone.service ran before the update, and is not known to systemd now", "masked.service ran before the update, and is masked now"}
 	if got := c.Remarks(); !slices.Equal(got, want) {
 		t.Errorf("remarks %q", got)
 	}
 	f.unit("web.service", "failed", "failed", "Result=exit-code\n")
-	probeFor(t, long, c, "web.service is failed (failed), result exit-code")
+	probe(t, c, "web.service is failed (failed), result exit-code")
 	f.unit("web.service", "active", "running", "InvocationID=bb\n")
 	f.unit("app.service", "active", "running", "InvocationID=bb\nNRestarts=3\n")
-	probeFor(t, long, c, "app.service was started again between two looks, 3 times in all")
-	probeFor(t, long, c, "")
+	probe(t, c, "app.service was started again between two looks, 3 times in all")
+	probe(t, c, "")
 	if n := len(f.Compare(Observation{})); n != 0 {
 		t.Errorf("nothing was observed, and %d checks of it", n)
 	}
@@ -274,9 +271,9 @@ func TestParseUnits(t *testing.T) {
 	}
 	f := newFakeSystemd(t)
 	f.write("unit:a.service", "")
-	probeFor(t, long, f.Host.unit("a.service"), "asked for 1 units, and answered for 0")
+	probe(t, f.Host.unit("a.service"), "asked for 1 units, and answered for 0")
 	f.write("unit:a.service", strings.Repeat("x", 600<<10))
-	probeFor(t, long, f.Host.unit("a.service"), "more than 512 KiB of output")
+	probe(t, f.Host.unit("a.service"), "more than 512 KiB of output")
 }
 
 func TestMissingAddresses(t *testing.T) {

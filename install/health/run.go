@@ -160,16 +160,24 @@ func (r *runner) verdict(ctx context.Context) Verdict {
 }
 
 // round asks every check once, all at the same time, and tells whether all
-// hold. It ends after left at the latest.
+// hold. It ends after left at the latest. One that hangs since an earlier round
+// keeps the others waiting no longer.
 func (r *runner) round(ctx context.Context, left time.Duration) bool {
 	patience, cancel := context.WithTimeout(ctx, min(r.Timeout+grace, left))
 	defer cancel()
-	for _, w := range r.watches {
-		w.ask(ctx, r.Timeout, r.Now())
+	none, cancelNone := context.WithCancel(ctx)
+	cancelNone()
+	waits := make([]context.Context, len(r.watches))
+	for i, w := range r.watches {
+		if waits[i] = patience; w.busy {
+			waits[i] = none
+		} else {
+			w.ask(ctx, r.Timeout, r.Now())
+		}
 	}
 	all := true
-	for _, w := range r.watches {
-		answered, err := w.wait(patience)
+	for i, w := range r.watches {
+		answered, err := w.wait(waits[i])
 		if ctx.Err() != nil {
 			return false
 		}
@@ -187,11 +195,8 @@ func (r *runner) round(ctx context.Context, left time.Duration) bool {
 	return all
 }
 
-// ask starts a probe, unless the last one hangs.
+// ask starts a probe. It is not to be called while the last one hangs.
 func (w *watch) ask(ctx context.Context, timeout, now time.Duration) {
-	if w.busy {
-		return
-	}
 	w.busy, w.asked = true, now
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, timeout)

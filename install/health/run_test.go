@@ -210,6 +210,19 @@ func TestHangs(t *testing.T) {
 	}
 }
 
+// TestHangsBesideOthers: they are looked at all the same.
+func TestHangsBesideOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := booted(20 * second)
+		release, asked := make(chan struct{}), 0
+		defer close(release)
+		v, err := Run(t.Context(), []Check{d.stuck("stuck", 0, &asked, release), d.plan("other", until(100*second))}, options(d), nil)
+		if err != nil || len(v.Problems) != 2 || v.Problems[1].Check != "other" || v.Problems[1].Since > 102*second {
+			t.Errorf("got %+v, %v", v, err)
+		}
+	})
+}
+
 // TestAnswersLate: what comes when the time of the probe is over is no answer.
 func TestAnswersLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -235,22 +248,26 @@ func TestSlowIsWell(t *testing.T) {
 }
 
 // TestAsleep: a device that slept through the deadline is not healthy, whatever
-// the timers of the process believe.
+// the timers of the process believe; not even if it fell asleep in the round
+// that would have been the last.
 func TestAsleep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := booted(20 * second)
-		o, asleep := options(d), time.Duration(0)
-		o.Now = func() time.Duration { return d.now() + asleep }
-		v, err := Run(t.Context(), []Check{d.plan("a", func(at time.Duration) string {
-			if at >= 40*second {
-				asleep = 400 * second
+	for at := 40 * second; at <= 56*second; at += 2 * second {
+		synctest.Test(t, func(t *testing.T) {
+			d := booted(20 * second)
+			o, asleep := options(d), time.Duration(0)
+			o.Stable = 36 * second
+			o.Now = func() time.Duration { return d.now() + asleep }
+			v, err := Run(t.Context(), []Check{d.plan("a", func(now time.Duration) string {
+				if now >= at {
+					asleep = 400 * second
+				}
+				return ""
+			})}, o, nil)
+			if err != nil || v.Healthy {
+				t.Errorf("falls asleep at %v: got %+v, %v", at, v, err)
 			}
-			return ""
-		})}, o, nil)
-		if err != nil || v.Healthy {
-			t.Errorf("got %+v, %v", v, err)
-		}
-	})
+		})
+	}
 }
 
 // TestStopped: SIGTERM is no verdict, whenever it comes, even in the round that
