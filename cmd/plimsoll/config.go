@@ -50,6 +50,7 @@ type config struct {
 		Board       string `toml:"board"`
 		Commands    string `toml:"commands"`
 	} `toml:"bootloader"`
+	Health healthConfig `toml:"health"`
 }
 
 // A place is a slot as the file names it: a partition number, or a string.
@@ -90,7 +91,7 @@ func (a *app) loadConfig() (*config, error) {
 // parseConfig reads a plimsoll.toml. An unknown key is an error: a misspelt
 // one would silently not be in force.
 func parseConfig(path string) (*config, error) {
-	c := &config{StateDir: "/data/plimsoll"}
+	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
 	c.Trial.Boots = 3
 	c.Bootloader.Kind = "uboot"
 	c.Bootloader.FwEnvConfig = "/etc/fw_env.config"
@@ -124,6 +125,9 @@ func (c *config) check() error {
 		return fmt.Errorf(`[bootloader] kind is "uboot", not %q`, c.Bootloader.Kind)
 	case c.StateDir == "":
 		return errors.New("state_dir is empty")
+	}
+	if err := c.Health.check(); err != nil {
+		return fmt.Errorf("[health] %w", err)
 	}
 	switch c.Bootloader.Counter {
 	case bootloader.CounterNative:

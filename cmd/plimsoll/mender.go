@@ -76,7 +76,7 @@ func menderConfig(settings map[string]json.RawMessage, root string) (*config, er
 	if typeFile == "" {
 		typeFile = "/var/lib/mender/device_type"
 	}
-	c := &config{StateDir: "/data/plimsoll"}
+	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
 	c.Slots.A, c.Slots.B, c.Slots.Running = place(a), place(b), "mount"
 	c.Trust.Keys = keys
 	c.Trial.Boots = 3

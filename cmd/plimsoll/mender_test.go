@@ -80,7 +80,9 @@ func TestMenderConfig(t *testing.T) {
 				callIn(t.Context(), &env{root: root}, "status").want(t, 5, tt.says)
 				return
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+			want := *tt.want
+			want.Health = defaultHealth() // Mender's configuration has no such thing
+			if diff := cmp.Diff(&want, got); diff != "" || err != nil {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})
