@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install/health"
 )
 
 // act does what a decision says. Each action can be cut anywhere and is then
@@ -127,9 +129,9 @@ func (s *session) examine(ctx context.Context) error {
 	}
 	s.report(Progress{Step: StepResume})
 	err := s.Health(ctx, before)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, health.ErrStopped) {
 		s.verdict = NoVerdict
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: %w", ErrPending, cmp.Or(context.Cause(ctx), err))
 	}
 	if err != nil {
 		s.fails(err)

@@ -265,6 +265,41 @@ func (d *Device) geometry() *Backup {
 	return &b
 }
 
+// CheckEnvironment tells why the boot environment could not be armed again: it
+// cannot be read, or it is not where it was when the update was recorded. A disk
+// may have another name in another system.
+func (d *Device) CheckEnvironment() error {
+	if _, err := d.Boot.State(); err != nil {
+		return err
+	}
+	s, err := loadState(d.StateDir)
+	if err != nil || s.Backup == nil {
+		return err
+	}
+	now := d.geometry()
+	if have, was := now.places(), s.Backup.places(); have != was || now.Disk != s.Backup.Disk {
+		return fmt.Errorf("%w: the boot environment is at %s, and was at %s when the update was installed", ErrAttention, now.Geometry, s.Backup.Geometry)
+	}
+	return nil
+}
+
+// places are those of the copies, without the names of what they are on.
+func (b *Backup) places() string {
+	var all []string
+	for _, copy := range strings.Fields(b.Geometry) {
+		all = append(all, copy[strings.LastIndexByte(copy, '+')+1:])
+	}
+	return strings.Join(all, " ")
+}
+
+// CheckStateDir proves that the state directory can be used, and takes a file.
+func (d *Device) CheckStateDir() error {
+	if err := d.checkState(); err != nil {
+		return err
+	}
+	return probe(d.StateDir)
+}
+
 // backupFits returns the backup, if it belongs to this environment, and else
 // the reason.
 func (d *Device) backupFits(s *State) ([]byte, error) {

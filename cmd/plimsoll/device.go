@@ -25,6 +25,7 @@ func (a *app) device() (*install.Device, error) {
 		return nil, err
 	}
 	d.Report = a.out.progress
+	a.wireHealth(c, d)
 	if !d.Bench {
 		d.RunDir = filepath.Join(a.env.root, runDir)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/health"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"golang.org/x/sys/unix"
@@ -46,6 +47,8 @@ var advice = []struct {
 	{install.ErrDrillImage, exitFailed, "give the drill an artifact: plimsoll doctor --drill --artifact FILE"},
 	{install.ErrDrillFailed, exitFailed, "this bootloader does not bring a failed update back: see plimsoll doctor, and mend it before the next update"},
 	{install.ErrNoDrill, exitRefused, "let the bootloader fall back once: plimsoll doctor --drill"},
+	{install.ErrInconsistent, exitAttention, "see: plimsoll history; install an artifact that puts it right"},
+	{health.ErrStopped, exitFailed, "the next boot judges; or decide yourself: plimsoll commit or plimsoll rollback"},
 	{install.ErrNotOnTrial, exitFailed, "reboot first; or take it back with: plimsoll rollback"},
 	{install.ErrFellBack, exitFailed, "see: plimsoll history; the artifact is installed again only with --retry"},
 	{install.ErrCut, exitFailed, "install the artifact again; what was written already is not written twice"},
