@@ -3,6 +3,7 @@ package artifact
 import (
 	"archive/tar"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -23,7 +24,7 @@ type archive struct {
 	version, manifest, sig []byte // sig is raw; nil if there is none
 	listed, augmented      *manifest
 	header, augment        *Header
-	raw                    []byte // the header as it came, where it has scripts
+	raw                    []byte // the header as it came
 	walked                 []Member
 }
 
@@ -120,7 +121,7 @@ func (a *archive) readHeader(m *manifest) (*Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.header, err)
 	}
-	if len(h.Scripts) > 0 {
+	if m == a.listed {
 		a.raw = b
 	}
 	return h, a.advance()
@@ -216,6 +217,28 @@ func (r *Reader) Scripts(f func(s Script, text io.Reader) error) error {
 		return nil
 	}
 	return scripts(r.a.listed.header, r.a.raw, f, r.a.header.Scripts)
+}
+
+// HeaderInfo and TypeInfo return the JSON of these members of the header, as it came, for a module that wants to see it.
+func (r *Reader) HeaderInfo() (json.RawMessage, error) { return r.headerMember("header-info") }
+
+// TypeInfo is what HeaderInfo says.
+func (r *Reader) TypeInfo() (json.RawMessage, error) { return r.headerMember("headers/0000/type-info") }
+
+func (r *Reader) headerMember(name string) ([]byte, error) {
+	m, err := openHeader(r.a.listed.header, r.a.raw)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		t, err := m.next()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if t.Name == name {
+			return m.all(t, maxHeader)
+		}
+	}
 }
 
 // ManifestSum returns the SHA-256 of the manifest: two artifacts with the same one hold the same, signed by the same key or not.

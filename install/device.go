@@ -64,6 +64,9 @@ type Device struct {
 	// Scripts says how state scripts are run; its Dirs are those of the device.
 	Scripts script.Runner
 
+	// Modules are the update modules, for what is no image of a slot.
+	Modules Modules
+
 	// StopBefore are states that the update does not enter: the verb returns
 	// instead, with Outcome.Event "stopped", and Resume goes on.
 	StopBefore []Stop

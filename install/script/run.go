@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/plimsoll-ota/plimsoll/install/internal/process"
@@ -55,15 +54,7 @@ func (r Report) String() string {
 	case r.Again:
 		return fmt.Sprintf("asks to be run later (run %d)", r.Attempt)
 	}
-	ended := "done"
-	if r.Err != nil {
-		ended = r.Err.Error()
-	}
-	said := strings.TrimSpace(r.Stdout.String() + r.Stderr.String())
-	if said == "" {
-		return ended
-	}
-	return ended + ": " + said
+	return process.Summary(r.Err, r.Stdout, r.Stderr)
 }
 
 // IgnoresErrors reports whether the scripts of a moment are run whatever

@@ -274,14 +274,14 @@ func TestService(t *testing.T) {
 }
 
 // list makes of a table what Store takes.
-func list(scripts [][2]string) func() (string, io.Reader, error) {
-	return func() (string, io.Reader, error) {
-		if len(scripts) == 0 {
-			return "", nil, io.EOF
+func list(scripts [][2]string) func(func(string, io.Reader) error) error {
+	return func(put func(string, io.Reader) error) error {
+		for _, s := range scripts {
+			if err := put(s[0], strings.NewReader(s[1])); err != nil {
+				return err
+			}
 		}
-		s := scripts[0]
-		scripts = scripts[1:]
-		return s[0], strings.NewReader(s[1]), nil
+		return nil
 	}
 }
 
@@ -323,20 +323,20 @@ func TestStoreRefuses(t *testing.T) {
 	mine := errors.New("mine")
 	for _, c := range []struct {
 		name string
-		next func() (string, io.Reader, error)
+		all  func(func(string, io.Reader) error) error
 		want error
 	}{
 		{"a name that leads elsewhere", list([][2]string{{"../ArtifactInstall_Enter_10", ""}}), nil},
 		{"a name that is none", list([][2]string{{"version", "3"}}), nil},
 		{"a script of the device's", list([][2]string{{"Download_Enter_10", ""}}), nil},
 		{"one twice", list([][2]string{{"ArtifactInstall_Enter_10", ""}, {"ArtifactInstall_Enter_10", ""}}), fs.ErrExist},
-		{"an error of the source", func() (string, io.Reader, error) { return "", nil, mine }, mine},
-		{"an error of a script", func() (string, io.Reader, error) { return "ArtifactInstall_Enter_10", failing{mine}, nil }, mine},
+		{"an error of the source", func(func(string, io.Reader) error) error { return mine }, mine},
+		{"an error of a script", func(put func(string, io.Reader) error) error { return put("ArtifactInstall_Enter_10", failing{mine}) }, mine},
 	} {
 		top := t.TempDir()
 		dir := filepath.Join(top, "scripts")
 		put(t, dir, "version", "3", 0o644)
-		err := Store(dir, c.next)
+		err := Store(dir, c.all)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v", c.name, err)
 		}

@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -96,4 +97,17 @@ func (p *pipe) drain(fd int) {
 		p.got.Write(b[:n])
 		left -= n
 	}
+}
+
+// Summary says in a line or more how a program ended, and what it said.
+func Summary(err error, stdout, stderr Output) string {
+	ended := "done"
+	if err != nil {
+		ended = err.Error()
+	}
+	said := strings.TrimSpace(stdout.String() + stderr.String())
+	if said == "" {
+		return ended
+	}
+	return ended + ": " + said
 }

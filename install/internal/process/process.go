@@ -55,6 +55,7 @@ type Process struct {
 	err     *pipe
 
 	ended  chan struct{} // the program has ended; its number is its own until reaped
+	over   chan struct{} // or it is stuck in the kernel, which will not let it go
 	done   chan struct{} // and all is in order
 	result *Result
 	fail   error
@@ -75,7 +76,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	if c.Name == "" {
 		c.Name = c.Path
 	}
-	p := &Process{command: c, ended: make(chan struct{}), done: make(chan struct{})}
+	p := &Process{command: c, ended: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{})}
 	var err error
 	if p.turn, err = takeTurn(ctx); err != nil {
 		return nil, &Error{Name: c.Name, Code: -1, Cause: err}
@@ -91,8 +92,9 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
-// Ended is closed when the program itself has ended.
-func (p *Process) Ended() <-chan struct{} { return p.ended }
+// Ended is closed when the program itself has ended, or will not although it
+// was killed.
+func (p *Process) Ended() <-chan struct{} { return p.over }
 
 // Wait returns when the program has ended and nothing is left that should not
 // be. The Result is never nil. Anything but an exit with code 0 is an *Error.
@@ -169,9 +171,12 @@ func (p *Process) supervise(ctx context.Context) {
 	defer close(p.done)
 	cause := p.outlast(ctx)
 	var left error
+	if cause != nil {
+		left = p.terminate()
+	}
+	close(p.over)
 	switch {
 	case cause != nil:
-		left = p.terminate()
 	case !p.command.Spare:
 		left = p.kill(p.inGroup)
 	}
