@@ -327,8 +327,14 @@ func TestAddresses(t *testing.T) {
 	}
 	ip("link", "add", name, "type", "bridge")
 	ip("link", "set", "lo", "up")
+	ip("addr", "add", "192.0.2.8/32", "dev", "lo")
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		ip("tuntap", "add", "dev", "tun0", "mode", "tun")
+		ip("addr", "add", "192.0.2.9/32", "dev", "tun0")
+		ip("link", "set", "tun0", "up")
+	}
 	if got := look(); len(got) != 0 {
-		t.Errorf("only a loopback has an address: %+v", got)
+		t.Errorf("only a loopback and a tunnel have addresses: %+v", got)
 	}
 	if got := link(name); got != " (it is not up)" {
 		t.Errorf("not up: %q", got)

@@ -94,9 +94,22 @@ func TestTCPNobodyAccepts(t *testing.T) {
 	}
 }
 
+// TestHTTPNoProxy: it would be asked for what is not on the loopback. It stands
+// before all other tests of pages, since the library reads the environment once.
+func TestHTTPNoProxy(t *testing.T) {
+	asked := false
+	proxy := httptest.NewServer(web.HandlerFunc(func(web.ResponseWriter, *web.Request) { asked = true }))
+	defer proxy.Close()
+	for _, name := range []string{"http_proxy", "HTTP_PROXY"} {
+		t.Setenv(name, proxy.URL)
+	}
+	probeFor(t, short, http("http://plimsoll.invalid/"), " ") // whatever the resolver says
+	if asked {
+		t.Error("the proxy was asked")
+	}
+}
+
 func TestHTTP(t *testing.T) {
-	t.Setenv("http_proxy", "http://127.0.0.1:1")
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	hang := make(chan struct{})
 	defer close(hang)
 	elsewhere := 0
@@ -119,9 +132,6 @@ func TestHTTP(t *testing.T) {
 		defer s.Close()
 		elsewhere = 0
 		probe(t, http(s.URL+"/ok"), "")
-		if elsewhere != 1 {
-			t.Errorf("%s: the page was asked %d times: a proxy?", s.URL, elsewhere)
-		}
 		probe(t, http(s.URL+"/redirect"), "answers 302 Found, to /ok")
 		if elsewhere != 1 {
 			t.Errorf("%s: the redirection was followed", s.URL)
@@ -174,6 +184,7 @@ func TestHTTPNobodyThere(t *testing.T) {
 			if err != nil {
 				return
 			}
+			_, _ = c.Read(make([]byte, 4096)) // what is closed unread is reset
 			_, _ = io.WriteString(c, "SSH-2.0-other\r\n")
 			_ = c.Close()
 		}
