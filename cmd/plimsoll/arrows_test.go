@@ -23,11 +23,12 @@ var arrows = map[string][]string{
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
 	"install":             {"artifact", "partition", "bootloader"},
+	"install/mender":      nil,
 	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/doctor", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/doctor", "install/mender", "udev", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 
