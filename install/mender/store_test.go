@@ -161,7 +161,7 @@ func TestDamaged(t *testing.T) {
 	}{
 		{"a branch below itself", "deep", func(d damage) { binary.LittleEndian.PutUint32(d.node(d.root(), 0), uint32(d.m.root)) }, "twice"},
 		{"the same page twice", "deep", func(d damage) { copy(d.node(d.root(), 1)[:6], d.node(d.root(), 0)[:6]) }, "twice"},
-		{"a meta page below", "deep", func(d damage) { binary.LittleEndian.PutUint32(d.node(d.root(), 0), 1) }, "page 1 "},
+		{"a meta page below", "deep", func(d damage) { binary.LittleEndian.PutUint32(d.node(d.root(), 0), 1) }, "page 1 (and"},
 		{"a page far away", "deep", func(d damage) { d.put16(d.node(d.root(), 0)[4:], 0xffff) }, "there are"},
 		{"a page behind the last one", "deep", func(d damage) { binary.LittleEndian.PutUint32(d.field(24, 12), uint32(d.m.root-1)) }, "there are"},
 		{"a leaf that is a branch", "deep", func(d damage) { d.leaf()[d.m.word+2] = pageBranch }, "of kind"},
