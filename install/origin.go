@@ -73,7 +73,7 @@ func (s *session) bootstrap(path string) error {
 	case err != io.EOF && err != nil:
 		return fmt.Errorf("%s: %w", path, err)
 	case err == nil || h.Type != "":
-		return fmt.Errorf("%s: %w: it has a payload", path, artifact.ErrUnsupported)
+		return fmt.Errorf("%s: %w: it has a payload, or is for one", path, artifact.ErrUnsupported)
 	}
 	if err := s.state.depends(h, s.Type); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

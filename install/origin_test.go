@@ -162,7 +162,8 @@ func TestBootstrap(t *testing.T) {
 		{"there is a name", fleet, map[string]string{ours: newRig(t).bootstrap(nil), theirs: "?"}, nil, fleet, ""},
 		{"unsigned", install.Origin{}, map[string]string{ours: newRig(t).bootstrap(nil)}, &signing.Keyring{}, install.Origin{}, "state/bootstrap.mender: "},
 		{"damaged", install.Origin{}, map[string]string{ours: "?"}, nil, install.Origin{}, "state/bootstrap.mender: "},
-		{"with a payload", install.Origin{}, map[string]string{ours: string(newRig(t).build("rel-2", 'B', nil))}, nil, install.Origin{}, "it has a payload"},
+		{"with a payload", install.Origin{}, map[string]string{ours: string(newRig(t).build("rel-2", 'B', nil))}, nil, install.Origin{}, "it has a payload, or is for one"},
+		{"of a module", install.Origin{}, map[string]string{ours: newRig(t).bootstrap(func(h *artifact.Header) { h.Type = "nothing" })}, nil, install.Origin{}, "it has a payload, or is for one"},
 		{"for another device", install.Origin{}, map[string]string{ours: newRig(t).bootstrap(func(h *artifact.Header) { h.DeviceTypes = []string{"other"} })},
 			nil, install.Origin{}, "not for this device"},
 	} {
