@@ -52,6 +52,10 @@ type Device struct {
 	// it ran. Empty: it leaves none.
 	RunDir string
 
+	// Origin is asked what is installed while plimsoll has no record. Nil: nobody
+	// knows. With an error, what it returns is taken all the same.
+	Origin func() (Origin, error)
+
 	// Report is told of progress, and may be nil.
 	Report func(Progress)
 

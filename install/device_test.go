@@ -33,6 +33,7 @@ type rig struct {
 	counter    string
 	notes      []string
 	scriptDirs []string // of the device
+	modules    install.Modules
 }
 
 const imageSize = 3<<20 + 512*7
@@ -91,7 +92,7 @@ func (r *rig) open() {
 	r.must(err)
 	r.dev = &install.Device{
 		Type: "rig", Slots: pair, Host: host, Boot: r.env, Trust: &signing.Keyring{AllowUnsigned: true},
-		StateDir: r.path("state"), TrialBoots: 3, Scripts: script.Runner{Dirs: r.scriptDirs},
+		StateDir: r.path("state"), TrialBoots: 3, Scripts: script.Runner{Dirs: r.scriptDirs}, Modules: r.modules,
 		Reboot: func() error { r.reboots++; return nil },
 		Report: func(p install.Progress) {
 			if p.Note != "" {

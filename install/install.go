@@ -157,6 +157,9 @@ func (s *session) mayInstall() error {
 	if d := Decide(s.situation()); !bookkeeping(d) && d.Do != Nothing && d.Do != Arm {
 		return s.atRest(d)
 	}
+	if s.foreign != "" {
+		return fmt.Errorf("%w: %s", ErrForeign, s.foreign)
+	}
 	return nil
 }
 

@@ -14,8 +14,9 @@ type session struct {
 	*Device
 	held       *os.File // the lock; nil where only looked at
 	state      *State
-	missing    error // why the state directory cannot be used
-	unreadable error // why the record cannot be read
+	missing    error  // why the state directory cannot be used
+	unreadable error  // why the record cannot be read
+	foreign    string // an update in progress of the client before plimsoll
 	env        bootloader.State
 	envLost    bool
 	run        string // the running slot, "" for neither
@@ -77,7 +78,11 @@ func (s *session) load() error {
 			s.missing = err
 		}
 	}
-	return s.look()
+	if err := s.look(); err != nil {
+		return err
+	}
+	s.takeOver()
+	return nil
 }
 
 // look asks the bootloader and the kernel anew.

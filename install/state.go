@@ -114,6 +114,7 @@ type State struct {
 	Backup   *Backup              `json:"backup,omitempty"`
 	Drills   []Drill              `json:"drills,omitempty"` // the last one with each version of the bootloader
 
+	fresh   bool // there is no state.json
 	unknown map[string]json.RawMessage
 }
 
@@ -178,7 +179,9 @@ func loadState(dir string) (*State, error) {
 	path := filepath.Join(dir, "state.json")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newState(), nil
+		s := newState()
+		s.fresh = true
+		return s, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)

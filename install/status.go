@@ -11,6 +11,7 @@ type Report struct {
 	Count      int                  // bootcount
 	EnvLost    bool                 // neither copy of the environment is valid
 	Artifact   string               // artifact_name of what is installed
+	Group      string               // its artifact_group
 	Provides   map[string]string    //
 	Slots      map[string]SlotState //
 	Trial      *Trial               // the last update, whether open or closed
@@ -32,7 +33,7 @@ func (d *Device) Status() (Report, error) {
 	sit := s.situation()
 	r := Report{
 		Decision: Decide(sit), Running: s.run, Boots: sit.Boots, OnTrial: s.env.Trial, Count: s.env.Count,
-		EnvLost: s.envLost, Artifact: s.state.Artifact, Provides: s.state.Provides, Slots: s.state.Slots,
+		EnvLost: s.envLost, Artifact: s.state.Artifact, Group: s.state.Group, Provides: s.state.Provides, Slots: s.state.Slots,
 		Trial: s.state.Trial, Failed: s.state.Failed, Problem: s.missing,
 	}
 	r.Floor, _ = s.floor()

@@ -24,13 +24,14 @@ var arrows = map[string][]string{
 	"bootloader/board":    {"bootloader"},
 	"install":             {"artifact", "partition", "bootloader", "install/health", "install/script", "install/module"},
 	"install/health":      nil,
+	"install/mender":      nil,
 	"install/script":      {"install/internal/process"},
 	"install/module":      {"install/internal/process"},
 	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/health", "install/doctor", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

@@ -72,11 +72,14 @@ func (p *place) UnmarshalTOML(v any) error {
 // loadConfig reads the device's configuration: the file that --config names;
 // else the default one; else what a Mender client left.
 func (a *app) loadConfig() (*config, error) {
+	if a.load != nil {
+		return a.load()
+	}
 	path := a.config
 	if path == "" {
 		path = filepath.Join(a.env.root, defaultConfig)
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			if c, err := loadMenderConfig(a.env.root); !errors.Is(err, fs.ErrNotExist) {
+			if c, err := loadMenderConfig(defaultMenderFiles(a.env.root), a.env.root); !errors.Is(err, fs.ErrNotExist) {
 				return c, err
 			}
 		}

@@ -10,8 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader/board"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/mender"
 )
 
 // device opens the device that the configuration describes.
@@ -29,7 +31,20 @@ func (a *app) device() (*install.Device, error) {
 	if !d.Bench {
 		d.RunDir = filepath.Join(a.env.root, runDir)
 	}
+	d.Origin = a.origin(d.Bench)
 	return d, nil
+}
+
+// origin returns what asks the client before plimsoll. A bench has none, unless
+// it is named: the one of the computer that it is on is not its own.
+func (a *app) origin(bench bool) func() (install.Origin, error) {
+	folders := mender.Under(a.env.root)
+	if a.folders != nil {
+		folders = *a.folders
+	} else if bench {
+		return nil
+	}
+	return func() (install.Origin, error) { return menderOrigin(folders) }
 }
 
 // runDir is emptied by every boot.
@@ -72,20 +87,29 @@ func (a *app) runInstall(ctx context.Context, o installOptions, operand string) 
 	if err != nil {
 		return err
 	}
+	h, err := a.install(ctx, d, o, operand)
+	if err != nil {
+		return err
+	}
+	return a.reportInstalled(d, h.Name, o.rebootExitCode)
+}
+
+// install installs what the operand names.
+func (a *app) install(ctx context.Context, d *install.Device, o installOptions, operand string) (*artifact.Header, error) {
 	if err := lastInLine(); err != nil {
 		a.out.say("%v", err) // a courtesy, not a need
 	}
 	o.IOLimit = int64(o.ioLimit)
 	src, name, err := a.open(ctx, operand)
 	if err != nil {
-		return &install.Error{Step: install.StepRead, Err: err}
+		return nil, &install.Error{Step: install.StepRead, Err: err}
 	}
 	defer src.Close() // only read
 	h, err := d.Install(ctx, src, o.Options)
 	if err != nil {
-		return fmt.Errorf("%w (%s)", err, name)
+		return nil, fmt.Errorf("%w (%s)", err, name)
 	}
-	return a.reportInstalled(d, h.Name, o.rebootExitCode)
+	return h, nil
 }
 
 func (a *app) reportInstalled(d *install.Device, name string, rebootExitCode bool) error {
@@ -180,15 +204,18 @@ func (a *app) runVerb(ctx context.Context, verb func(*install.Device, context.Co
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var provides bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say what runs, what is on trial, and what is next",
 		Args:  cobra.NoArgs,
-		RunE:  a.verb(func(context.Context, []string) error { return a.runStatus() }),
+		RunE:  a.verb(func(context.Context, []string) error { return a.runStatus(provides) }),
 	}
+	cmd.Flags().BoolVar(&provides, "provides", false, "print only what the device provides, as lines KEY=VALUE")
+	return cmd
 }
 
-func (a *app) runStatus() error {
+func (a *app) runStatus(provides bool) error {
 	d, err := a.device()
 	if err != nil {
 		return err
@@ -197,8 +224,36 @@ func (a *app) runStatus() error {
 	if err != nil {
 		return err
 	}
+	if provides {
+		a.printProvides(r)
+		return r.Err()
+	}
 	a.out.result("status", statusFields(r), "%s", statusText(r))
 	return r.Err()
+}
+
+// provided is all that an artifact can depend on, under Mender's keys.
+func provided(r install.Report) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, r.Provides)
+	for key, value := range map[string]string{"artifact_name": r.Artifact, "artifact_group": r.Group} {
+		if delete(all, key); value != "" {
+			all[key] = value
+		}
+	}
+	return all
+}
+
+// printProvides prints the lines that Mender's show-provides does.
+func (a *app) printProvides(r install.Report) {
+	all := provided(r)
+	a.out.event("provides", fields{"provides": all})
+	if a.out.json {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(a.stdout, "%s=%s\n", key, all[key])
+	}
 }
 
 func statusFields(r install.Report) fields {

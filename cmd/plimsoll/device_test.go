@@ -136,7 +136,7 @@ func machineMBR() []byte {
 func (m *machine) system(bin, fwEnv, name string) []byte {
 	m.t.Helper()
 	root, image := m.t.TempDir(), filepath.Join(m.t.TempDir(), "rootfs.ext4")
-	for _, dir := range []string{"bin", "dev", "proc", "sys", "data", "tmp", "var/lock", "etc/plimsoll/keys"} {
+	for _, dir := range []string{"bin", "dev", "proc", "sys", "data", "tmp", "var/lock", "var/lib/mender", "etc/plimsoll/keys"} {
 		must(m.t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}
 	must(m.t, os.Link(bin, filepath.Join(root, "bin/plimsoll")))
@@ -149,6 +149,7 @@ func (m *machine) system(bin, fwEnv, name string) []byte {
 		"etc/plimsoll/partuuid.toml":     strings.NewReplacer("a = 2", fmt.Sprintf(`a = "PARTUUID=%08x-02"`, machineSig), "b = 3", fmt.Sprintf(`b = "PARTUUID=%08x-03"`, machineSig)).Replace(config),
 		"etc/plimsoll/bench.toml":        strings.Replace(config, `"mount"`, `"bootloader"`, 1),
 		"etc/plimsoll/on-slot.toml":      strings.Replace(config, "/data/plimsoll", "/etc", 1),
+		"var/lib/mender/mender-store":    menderStore(m.t, "mender-committed"),
 		"etc/plimsoll/keys/p256.pub.pem": readFile(m.t, filepath.Join(keyDir, "p256.pub.pem")),
 	} {
 		writeFile(m.t, filepath.Join(root, path), content)
@@ -299,6 +300,9 @@ func TestDevice(t *testing.T) {
 
 	m.row("A1", "A")
 	m.run("", "resume").want(t, 2)
+	if r := m.run("", "status", "--provides").want(t, 0); !strings.HasPrefix(r.stdout, "artifact_group=fleet\nartifact_name=rel-3\n") {
+		t.Errorf("what Mender's client left is not taken over:\n%s", r.stdout)
+	}
 
 	// Installed, and taken back before the reboot.
 	m.run(one, "install", "--reboot-exit-code", "-").want(t, 4, "Reboot to try it")

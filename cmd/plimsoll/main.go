@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/term"
@@ -25,10 +26,20 @@ type env struct {
 	root           string // prefix of the default paths in /etc; empty but in tests
 }
 
+// program returns what a call by that name runs: the command, or that of
+// another tool which this one stands in for.
+func program(name string) func(context.Context, *env, []string) int {
+	switch filepath.Base(name) {
+	case "mender", "mender-update":
+		return runMenderClient
+	}
+	return run
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // the second signal kills
-	os.Exit(run(ctx, &env{
+	os.Exit(program(os.Args[0])(ctx, &env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}, os.Args[1:]))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,17 +11,32 @@ import (
 	"strings"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/mender"
 )
 
+// menderFiles are what a Mender client is configured with. Its options name
+// other ones.
+type menderFiles struct {
+	conf     string // mender.conf, whose keys override
+	fallback string // those of another one
+	data     string // folder with the store and device_type
+}
+
+func defaultMenderFiles(root string) menderFiles {
+	f := mender.Under(root)
+	return menderFiles{conf: filepath.Join(f.Conf, "mender.conf"), fallback: filepath.Join(f.Data, "mender.conf"), data: f.Data}
+}
+
 // loadMenderConfig makes a configuration of what a Mender client has, so that
-// a device can change over in place: mender.conf (the one in /var/lib/mender
-// is overridden by the one in /etc/mender; keys without regard to case) and
-// the device_type file. Without a mender.conf the error is fs.ErrNotExist.
-func loadMenderConfig(root string) (*config, error) {
+// a device can change over in place: mender.conf (keys without regard to case)
+// and the device_type file, which it may name in root. Without a mender.conf
+// the error is fs.ErrNotExist.
+func loadMenderConfig(files menderFiles, root string) (*config, error) {
 	settings := map[string]json.RawMessage{}
 	found := false
-	for _, path := range []string{"/var/lib/mender/mender.conf", "/etc/mender/mender.conf"} {
-		b, err := os.ReadFile(filepath.Join(root, path))
+	for _, path := range []string{files.fallback, files.conf} {
+		b, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -37,7 +51,7 @@ func loadMenderConfig(root string) (*config, error) {
 	if !found {
 		return nil, fmt.Errorf("%s: %w", defaultConfig, fs.ErrNotExist)
 	}
-	c, err := menderConfig(settings, root)
+	c, err := menderConfig(settings, files.data, root)
 	if err != nil {
 		return nil, fmt.Errorf("%w: mender.conf: %w", errConfig, err)
 	}
@@ -57,7 +71,7 @@ func mergeMenderConfig(into map[string]json.RawMessage, b []byte) error {
 	return nil
 }
 
-func menderConfig(settings map[string]json.RawMessage, root string) (*config, error) {
+func menderConfig(settings map[string]json.RawMessage, data, root string) (*config, error) {
 	var key, typeFile, a, b string
 	var keys []string
 	for name, v := range map[string]any{
@@ -74,7 +88,9 @@ func menderConfig(settings map[string]json.RawMessage, root string) (*config, er
 		keys = append(keys, key)
 	}
 	if typeFile == "" {
-		typeFile = "/var/lib/mender/device_type"
+		typeFile = filepath.Join(data, "device_type")
+	} else {
+		typeFile = filepath.Join(root, typeFile)
 	}
 	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
 	c.Slots.A, c.Slots.B, c.Slots.Running = place(a), place(b), "mount"
@@ -82,22 +98,21 @@ func menderConfig(settings map[string]json.RawMessage, root string) (*config, er
 	c.Trial.Boots = 3
 	c.Bootloader.Kind, c.Bootloader.FwEnvConfig, c.Bootloader.Counter = "uboot", "/etc/fw_env.config", bootloader.CounterNative
 	var err error
-	if c.DeviceType, err = menderDeviceType(filepath.Join(root, typeFile)); err != nil {
+	if c.DeviceType, err = mender.DeviceType(typeFile); err != nil {
 		return nil, err
 	}
 	return c, c.check()
 }
 
-// menderDeviceType reads "device_type=TYPE".
-func menderDeviceType(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
+// menderOrigin is what a Mender client knows of the device.
+func menderOrigin(f mender.Folders) (install.Origin, error) {
+	d, err := f.Read()
+	o := install.Origin{Artifact: d.Artifact, Group: d.Group, Provides: d.Provides, Bootstrap: f.Bootstrap()}
+	switch {
+	case d.Standalone != nil:
+		o.Update = fmt.Sprintf("%s records an update to %q that was neither committed nor rolled back", f.Store(), d.Standalone.Artifact)
+	case d.Managed != nil:
+		o.Update = fmt.Sprintf("%s records a server's update, in state %q", f.Store(), d.Managed.State)
 	}
-	for line := range bytes.Lines(b) {
-		if t, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("device_type=")); ok {
-			return string(t), nil
-		}
-	}
-	return "", fmt.Errorf("%s: no device_type", path)
+	return o, err
 }

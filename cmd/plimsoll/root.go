@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/plimsoll-ota/plimsoll/install/mender"
 )
 
 // Version is set by the linker.
@@ -16,6 +18,11 @@ type app struct {
 	*env
 	out    *output
 	config string // --config
+
+	// load reads the configuration in place of loadConfig, and folders are where a
+	// Mender client has its files, where another command line says so.
+	load    func() (*config, error)
+	folders *mender.Folders
 }
 
 // run executes the command line args and returns the exit code. It is all of

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"plimsoll": main, "start-slot": startSlot})
+	testscript.Main(m, map[string]func(){"plimsoll": main, "mender-update": main, "start-slot": startSlot})
 }
 
 var update = flag.Bool("update", false, "write what the scripts print into them")
@@ -26,6 +26,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stores, err := filepath.Abs("../../install/mender/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -33,6 +37,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("KEYS", keys)
+			e.Setenv("STORES", stores)
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 			return nil
 		},
