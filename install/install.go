@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,12 +64,31 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 	if err := s.accept(h, r.ManifestSum(), o); err != nil {
 		return h, &Error{StepRead, h.Name, err}
 	}
-	if h.Type == typeRootfs {
+	switch h.Type {
+	case typeRootfs:
 		err = s.installImage(ctx, r, o)
-	} else {
+	case "":
+		err = s.installNothing(r)
+	default:
 		err = s.installModule(ctx, r, o)
 	}
 	return h, err
+}
+
+// installNothing takes over what an artifact without payload says: it is
+// committed at once. (Mender Artifact format v3, bootstrap artifact.)
+func (s *session) installNothing(r *artifact.Reader) error {
+	h := r.Header()
+	if _, err := r.Next(); err != io.EOF {
+		return &Error{StepRead, h.Name, cmp.Or(err, fmt.Errorf("%w: a payload without a type", artifact.ErrFormat))}
+	}
+	t := newTrial(r)
+	s.state.provide(t)
+	if err := s.save(); err != nil {
+		return &Error{StepRecord, h.Name, err}
+	}
+	s.note(Event{Event: "committed", Artifact: t.Artifact, Manifest: t.Manifest})
+	return nil
 }
 
 // installImage installs the image of a root file system.

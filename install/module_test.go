@@ -11,6 +11,7 @@ import (
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/module"
 )
 
 // withModule gives the device a module that logs its calls. In it, $rollback and
@@ -62,7 +63,7 @@ func TestModuleCommitsByWord(t *testing.T) {
 	r.withModule("Yes", "No", "")
 	env := r.envBytes()
 	r.install(r.payload("mod-1", "ArtifactInstall_Enter", "ArtifactInstall_Leave", "ArtifactCommit_Enter", "ArtifactCommit_Leave"), plain, nil)
-	r.expectRan("Download", "ArtifactInstall_Enter", "ArtifactInstall", "ArtifactInstall_Leave", "NeedsArtifactReboot", "SupportsRollback")
+	r.expectRan("ProvidePayloadFileSizes", "Download", "ArtifactInstall_Enter", "ArtifactInstall", "ArtifactInstall_Leave", "NeedsArtifactReboot", "SupportsRollback")
 	r.installedFile(true)
 	if rep := r.status("M4"); rep.Artifact != "" {
 		t.Errorf("the name is %q before the commit", rep.Artifact)
@@ -101,7 +102,7 @@ func TestModuleThatCannotGoBack(t *testing.T) {
 	r := newRig(t)
 	r.withModule("No", "No", "")
 	r.install(r.payload("mod-1"), plain, nil)
-	r.expectRan("Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit", "Cleanup")
+	r.expectRan("ProvidePayloadFileSizes", "Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit", "Cleanup")
 	if rep := r.status("A1"); rep.Artifact != "mod-1" {
 		t.Errorf("installed %q", rep.Artifact)
 	}
@@ -115,13 +116,13 @@ func TestModuleFails(t *testing.T) {
 		ran             []string
 		name            string // of what is installed, afterwards
 	}{
-		{"Download", "Yes", []string{"Download", "Cleanup"}, ""},
-		{"ArtifactInstall", "Yes", append([]string{"Download", "ArtifactInstall"}, back...), ""},
-		{"ArtifactInstall", "No", []string{"Download", "ArtifactInstall", "SupportsRollback", "ArtifactFailure", "Cleanup"}, "mod-1_INCONSISTENT"},
-		{"ArtifactRollback", "Yes", append([]string{"Download", "ArtifactInstall"}, back...), "mod-1_INCONSISTENT"},
-		{"ArtifactCommit", "No", []string{"Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit",
+		{"Download", "Yes", []string{"ProvidePayloadFileSizes", "Download", "Cleanup"}, ""},
+		{"ArtifactInstall", "Yes", append([]string{"ProvidePayloadFileSizes", "Download", "ArtifactInstall"}, back...), ""},
+		{"ArtifactInstall", "No", []string{"ProvidePayloadFileSizes", "Download", "ArtifactInstall", "SupportsRollback", "ArtifactFailure", "Cleanup"}, "mod-1_INCONSISTENT"},
+		{"ArtifactRollback", "Yes", append([]string{"ProvidePayloadFileSizes", "Download", "ArtifactInstall"}, back...), "mod-1_INCONSISTENT"},
+		{"ArtifactCommit", "No", []string{"ProvidePayloadFileSizes", "Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit",
 			"SupportsRollback", "ArtifactFailure", "Cleanup"}, "mod-1_INCONSISTENT"},
-		{"Cleanup", "No", []string{"Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit", "Cleanup"}, "mod-1"},
+		{"Cleanup", "No", []string{"ProvidePayloadFileSizes", "Download", "ArtifactInstall", "NeedsArtifactReboot", "SupportsRollback", "ArtifactCommit", "Cleanup"}, "mod-1"},
 	} {
 		t.Run(c.state+" "+c.rollback, func(t *testing.T) {
 			r := newRig(t)
@@ -180,7 +181,7 @@ func TestModuleTakenBack(t *testing.T) {
 
 func TestModuleUnknown(t *testing.T) {
 	r := newRig(t)
-	r.install(r.payload("mod-1"), plain, artifact.ErrUnsupported)
+	r.install(r.payload("mod-1"), plain, module.ErrUnsupported)
 	if len(r.history()) != 0 {
 		t.Error("something was recorded")
 	}

@@ -93,8 +93,8 @@ func (s *State) provide(t *Trial) {
 
 // keepProvides notes in a slot what is installed while it runs.
 func (s *State) keepProvides(slot string) {
-	if s.Artifact == "" {
-		return // not known: what was noted when it was written is better
+	if s.Artifact == "" || slot == "" {
+		return // not known: what was noted when it was written is better; or no slot has to do with it
 	}
 	have := s.Slots[slot]
 	have.Artifact, have.Group, have.Provides = s.Artifact, s.Group, s.Provides

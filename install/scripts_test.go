@@ -83,7 +83,7 @@ func (r *rig) deviceScripts(failing ...string) {
 // clean checks that nothing of the update is left in the state directory.
 func (r *rig) clean() {
 	r.Helper()
-	for _, name := range []string{"scripts", "modules"} {
+	for _, name := range []string{"scripts", "modules/v3/payloads/0000"} {
 		if left, _ := filepath.Glob(r.path("state/" + name + "/*")); len(left) > 0 {
 			r.Errorf("left behind: %v", left)
 		}
