@@ -30,25 +30,44 @@ type Options struct {
 
 // Install does steps 1 to 5: it reads the artifact in src, once, writes its
 // image to the inactive slot, verifies it there, and arms the slot for the
-// next boot. On nil a reboot is owed.
+// next boot: Outcome.Event is "armed", and a reboot is owed. A payload of a
+// module is installed at once: "installed", or "committed" where the module
+// cannot go back. An artifact without a payload is "committed".
 //
 // An error is an *Error, which knows the step. In StepRead the device is
 // untouched; before StepArm the running system is what boots, and what was
 // lost at most is the content of the inactive slot. Cancelling ctx is an error
 // and, from StepArm on, comes too late.
-func (d *Device) Install(ctx context.Context, src io.Reader, o Options) (*artifact.Header, error) {
+func (d *Device) Install(ctx context.Context, src io.Reader, o Options) (Outcome, error) {
 	s, err := d.begin()
 	if err != nil {
-		return nil, &Error{StepRead, "", err}
+		return Outcome{}, &Error{StepRead, "", err}
 	}
-	h, err := s.install(ctx, src, o)
+	t, err := s.install(ctx, src, o)
 	if closed := s.end(); closed != nil && err == nil {
 		s.report(Progress{Step: StepReboot, Note: closed.Error()})
 	}
-	return h, err
+	return s.installedOutcome(t), err
 }
 
-func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artifact.Header, error) {
+// installedOutcome says how far an installation has come.
+func (s *session) installedOutcome(t *Trial) Outcome {
+	out := Outcome{Trial: t, Event: "armed", Reboot: true}
+	switch {
+	case t == nil:
+		return Outcome{}
+	case s.stopped:
+		out.Event, out.Reboot = "stopped", false
+	case t.Phase == PhaseCommitted:
+		out.Event, out.Reboot = "committed", t.NeedsBoot
+	case t.Payload != "":
+		out.Event, out.Reboot = "installed", t.NeedsBoot
+	}
+	return out
+}
+
+// install returns the record of the update as soon as there is one.
+func (s *session) install(ctx context.Context, src io.Reader, o Options) (*Trial, error) {
 	s.report(Progress{Step: StepRead})
 	if err := s.mayInstall(); err != nil {
 		return nil, &Error{StepRead, "", err}
@@ -59,36 +78,37 @@ func (s *session) install(ctx context.Context, src io.Reader, o Options) (*artif
 	}
 	h := r.Header()
 	if err := s.tidy(ctx); err != nil {
-		return h, &Error{StepRead, h.Name, err}
+		return nil, &Error{StepRead, h.Name, err}
 	}
 	if err := s.accept(h, r.ManifestSum(), o); err != nil {
-		return h, &Error{StepRead, h.Name, err}
+		return nil, &Error{StepRead, h.Name, err}
 	}
 	switch h.Type {
 	case typeRootfs:
 		err = s.installImage(ctx, r, o)
 	case "":
-		err = s.installNothing(r)
+		return s.installNothing(r)
 	default:
 		err = s.installModule(ctx, r, o)
 	}
-	return h, err
+	return s.state.Trial, err
 }
 
 // installNothing takes over what an artifact without payload says: it is
 // committed at once. (Mender Artifact format v3, bootstrap artifact.)
-func (s *session) installNothing(r *artifact.Reader) error {
+func (s *session) installNothing(r *artifact.Reader) (*Trial, error) {
 	h := r.Header()
 	if _, err := r.Next(); err != io.EOF {
-		return &Error{StepRead, h.Name, cmp.Or(err, fmt.Errorf("%w: a payload without a type", artifact.ErrFormat))}
+		return nil, &Error{StepRead, h.Name, cmp.Or(err, fmt.Errorf("%w: a payload without a type", artifact.ErrFormat))}
 	}
 	t := newTrial(r)
 	s.state.provide(t)
 	if err := s.save(); err != nil {
-		return &Error{StepRecord, h.Name, err}
+		return nil, &Error{StepRecord, h.Name, err}
 	}
 	s.note(Event{Event: "committed", Artifact: t.Artifact, Manifest: t.Manifest})
-	return nil
+	t.Phase = PhaseCommitted
+	return t, nil
 }
 
 // installImage installs the image of a root file system.

@@ -18,8 +18,14 @@ type Modules struct {
 	Timeout time.Duration // of one call; 0 is the package's own
 }
 
-// treeDir is where a module works.
-func (d *Device) treeDir() string { return filepath.Join(d.StateDir, "modules/v3/payloads/0000/tree") }
+// treeDir is where a module works. It is absolute: a module runs in there.
+func (d *Device) treeDir() string {
+	dir := filepath.Join(d.StateDir, "modules/v3/payloads/0000/tree")
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir // which the module package refuses, if it has to
+}
 
 // installModule does for the payload of a module what installImage does for a
 // slot: it is taken in (Download), and installed. The running system itself may

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-const module = "github.com/plimsoll-ota/plimsoll/"
+const modulePath = "github.com/plimsoll-ota/plimsoll/"
 
 // arrows is the picture of docs/design.md: which of our packages a folder may
 // import. Nothing points back, and what is not here imports none of ours.
@@ -82,7 +82,7 @@ func badImports(t *testing.T, root, rel string) (problems []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		full, ours := strings.CutPrefix(path, module)
+		full, ours := strings.CutPrefix(path, modulePath)
 		of, _, _ := strings.Cut(full, "/internal")
 		if !ours || of == folder || slices.Contains(arrows[folder], of) || slices.Contains(arrows[folder], full) || test && !strings.HasPrefix(of, "cmd/") {
 			continue

@@ -8,11 +8,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/module"
+	"github.com/plimsoll-ota/plimsoll/install/script"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
 )
@@ -50,7 +53,17 @@ type config struct {
 		Board       string `toml:"board"`
 		Commands    string `toml:"commands"`
 	} `toml:"bootloader"`
-	Health healthConfig `toml:"health"`
+	Health  healthConfig `toml:"health"`
+	Scripts struct {
+		Dirs          []string `toml:"dirs"`
+		Timeout       duration `toml:"timeout"`
+		RetryWindow   duration `toml:"retry_window"`
+		RetryInterval duration `toml:"retry_interval"`
+	} `toml:"scripts"`
+	Modules struct {
+		Dirs    []string `toml:"dirs"`
+		Timeout duration `toml:"timeout"`
+	} `toml:"modules"`
 }
 
 // A place is a slot as the file names it: a partition number, or a string.
@@ -132,6 +145,14 @@ func (c *config) check() error {
 	if err := c.Health.check(); err != nil {
 		return fmt.Errorf("[health] %w", err)
 	}
+	for name, d := range map[string]duration{
+		"[scripts] timeout": c.Scripts.Timeout, "[scripts] retry_window": c.Scripts.RetryWindow,
+		"[scripts] retry_interval": c.Scripts.RetryInterval, "[modules] timeout": c.Modules.Timeout,
+	} {
+		if d < 0 {
+			return fmt.Errorf("%s is %v: it is a time, or 0 for the usual one", name, time.Duration(d))
+		}
+	}
 	switch c.Bootloader.Counter {
 	case bootloader.CounterNative:
 		return nil
@@ -158,6 +179,14 @@ func (c *config) relativeTo(dir string) {
 	abs(&c.Bootloader.Lock)
 	for i := range c.Trust.Keys {
 		abs(&c.Trust.Keys[i])
+	}
+	for _, dirs := range [][]string{c.Scripts.Dirs, c.Modules.Dirs} {
+		for i := range dirs {
+			abs(&dirs[i])
+			if whole, err := filepath.Abs(dirs[i]); err == nil { // what is in there runs in another folder
+				dirs[i] = whole
+			}
+		}
 	}
 	for _, p := range []*place{&c.Slots.A, &c.Slots.B} {
 		if _, err := strconv.Atoi(string(*p)); err == nil || strings.HasPrefix(string(*p), "PARTUUID=") {
@@ -196,9 +225,21 @@ func (c *config) device() (*install.Device, error) {
 		Type: c.DeviceType, Slots: pair, Host: host, Boot: boot, Trust: ring,
 		StateDir: c.StateDir, TrialBoots: c.Trial.Boots, Bench: c.bench(),
 	}
-	if !d.Bench {
-		d.Reboot = install.RebootNow
+	d.Scripts = script.Runner{
+		Dirs: c.Scripts.Dirs, Timeout: time.Duration(c.Scripts.Timeout),
+		RetryWindow: time.Duration(c.Scripts.RetryWindow), RetryInterval: time.Duration(c.Scripts.RetryInterval),
 	}
+	d.Modules = install.Modules{Dirs: c.Modules.Dirs, Timeout: time.Duration(c.Modules.Timeout)}
+	if d.Modules.Dirs == nil {
+		d.Modules.Dirs = module.Dirs()
+	}
+	if d.Bench {
+		return d, nil
+	}
+	if d.Scripts.Dirs == nil { // a bench has not those of the machine that it is on
+		d.Scripts.Dirs = script.DeviceDirs()
+	}
+	d.Reboot = install.RebootNow
 	return d, nil
 }
 

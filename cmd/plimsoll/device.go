@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader/board"
 	"github.com/plimsoll-ota/plimsoll/install"
 	"github.com/plimsoll-ota/plimsoll/install/mender"
@@ -27,6 +26,7 @@ func (a *app) device() (*install.Device, error) {
 		return nil, err
 	}
 	d.Report = a.out.progress
+	d.StopBefore = a.stopBefore
 	a.wireHealth(c, d)
 	if !d.Bench {
 		d.RunDir = filepath.Join(a.env.root, runDir)
@@ -49,6 +49,33 @@ func (a *app) origin(bench bool) func() (install.Origin, error) {
 
 // runDir is emptied by every boot.
 const runDir = "/run/plimsoll"
+
+// stops are the states to stop before, as the flags name them.
+type stops []install.Stop
+
+func (s *stops) String() string { return strings.Join(names(*s), ", ") }
+func (s *stops) Type() string   { return "state" }
+
+func (s *stops) Set(name string) error {
+	if !slices.Contains(install.Stops, install.Stop(name)) {
+		return fmt.Errorf("it is one of %s", strings.Join(names(install.Stops), ", "))
+	}
+	*s = append(*s, install.Stop(name))
+	return nil
+}
+
+func names(stops []install.Stop) (all []string) {
+	for _, s := range stops {
+		all = append(all, string(s))
+	}
+	return all
+}
+
+// stopFlag lets a verb be told to stop.
+func (a *app) stopFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().Var(&a.stopBefore, "stop-before", "stop before this state of the update: "+strings.Join(names(install.Stops), ", ")+"; may be given several times")
+	return cmd
+}
 
 type installOptions struct {
 	install.Options
@@ -87,43 +114,58 @@ func (a *app) runInstall(ctx context.Context, o installOptions, operand string) 
 	if err != nil {
 		return err
 	}
-	h, err := a.install(ctx, d, o, operand)
+	done, err := a.install(ctx, d, o, operand)
 	if err != nil {
 		return err
 	}
-	return a.reportInstalled(d, h.Name, o.rebootExitCode)
+	return a.reportInstalled(d, done, o.rebootExitCode)
 }
 
 // install installs what the operand names.
-func (a *app) install(ctx context.Context, d *install.Device, o installOptions, operand string) (*artifact.Header, error) {
+func (a *app) install(ctx context.Context, d *install.Device, o installOptions, operand string) (install.Outcome, error) {
 	if err := lastInLine(); err != nil {
 		a.out.say("%v", err) // a courtesy, not a need
 	}
 	o.IOLimit = int64(o.ioLimit)
 	src, name, err := a.open(ctx, operand)
 	if err != nil {
-		return nil, &install.Error{Step: install.StepRead, Err: err}
+		return install.Outcome{}, &install.Error{Step: install.StepRead, Err: err}
 	}
 	defer src.Close() // only read
-	h, err := d.Install(ctx, src, o.Options)
+	done, err := d.Install(ctx, src, o.Options)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%s)", err, name)
+		return done, fmt.Errorf("%w (%s)", err, name)
 	}
-	return h, nil
+	return done, nil
 }
 
-func (a *app) reportInstalled(d *install.Device, name string, rebootExitCode bool) error {
-	a.out.result("installed", fields{"artifact": name, "reboot": !d.Bench},
-		"%s is installed, and armed for the next boot.", name)
-	if d.Bench {
+func (a *app) reportInstalled(d *install.Device, done install.Outcome, rebootExitCode bool) error {
+	name := done.Trial.Artifact
+	reboot := done.Reboot && !d.Bench
+	a.out.result("installed", fields{"artifact": name, "reboot": reboot, "state": done.Event}, "%s", fmt.Sprintf(installedText[done.Event], name))
+	switch {
+	case done.Event == "committed", done.Event == "stopped":
+	case done.Event == "armed" && d.Bench:
 		a.out.say("This device is a bench: it counts as booted. Keep it with: plimsoll commit; take it back with: plimsoll rollback")
-	} else {
+	case done.Event == "armed":
 		a.out.say("Reboot to try it; then keep it with: plimsoll commit. Take it back with: plimsoll rollback")
+	default:
+		a.out.say("Keep it with: plimsoll commit. Take it back with: plimsoll rollback")
 	}
-	if rebootExitCode {
+	if reboot && done.Event != "armed" {
+		a.out.say("A reboot is needed.")
+	}
+	if done.Reboot && rebootExitCode {
 		return exitCode(exitReboot)
 	}
 	return nil
+}
+
+var installedText = map[string]string{
+	"armed":     "%s is installed, and armed for the next boot.",
+	"installed": "%s is installed, and not committed.",
+	"committed": "%s is installed and committed.",
+	"stopped":   "%s is not installed yet: stopped, as asked; plimsoll resume goes on.",
 }
 
 func (a *app) resumeCommand() *cobra.Command {

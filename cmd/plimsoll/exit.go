@@ -8,6 +8,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
 	"github.com/plimsoll-ota/plimsoll/install/health"
+	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,8 @@ var advice = []struct {
 	{install.ErrDrillImage, exitFailed, "give the drill an artifact: plimsoll doctor --drill --artifact FILE"},
 	{install.ErrDrillFailed, exitFailed, "this bootloader does not bring a failed update back: see plimsoll doctor, and mend it before the next update"},
 	{install.ErrNoDrill, exitRefused, "let the bootloader fall back once: plimsoll doctor --drill"},
+	{module.ErrUnsupported, exitRefused, "install the update module that it needs, or build the artifact for this device"},
+	{module.ErrSpace, exitFailed, "make room in the state directory, and install the artifact again"},
 	{install.ErrInconsistent, exitAttention, "see: plimsoll history; install an artifact that puts it right"},
 	{health.ErrStopped, exitFailed, "the next boot judges; or decide yourself: plimsoll commit or plimsoll rollback"},
 	{install.ErrNotOnTrial, exitFailed, "reboot first; or take it back with: plimsoll rollback"},

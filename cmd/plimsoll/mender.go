@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
@@ -74,9 +75,12 @@ func mergeMenderConfig(into map[string]json.RawMessage, b []byte) error {
 func menderConfig(settings map[string]json.RawMessage, data, root string) (*config, error) {
 	var key, typeFile, a, b string
 	var keys []string
+	var scriptTimeout, retryWindow, retryInterval, moduleTimeout uint32 // seconds
 	for name, v := range map[string]any{
 		"rootfsparta": &a, "rootfspartb": &b, "devicetypefile": &typeFile,
 		"artifactverifykey": &key, "artifactverifykeys": &keys,
+		"statescripttimeoutseconds": &scriptTimeout, "statescriptretrytimeoutseconds": &retryWindow,
+		"statescriptretryintervalseconds": &retryInterval, "moduletimeoutseconds": &moduleTimeout,
 	} {
 		if raw, ok := settings[name]; ok {
 			if err := json.Unmarshal(raw, v); err != nil {
@@ -95,6 +99,9 @@ func menderConfig(settings map[string]json.RawMessage, data, root string) (*conf
 	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
 	c.Slots.A, c.Slots.B, c.Slots.Running = place(a), place(b), "mount"
 	c.Trust.Keys = keys
+	seconds := func(n uint32) duration { return duration(time.Duration(n) * time.Second) }
+	c.Scripts.Timeout, c.Scripts.RetryWindow = seconds(scriptTimeout), seconds(retryWindow)
+	c.Scripts.RetryInterval, c.Modules.Timeout = seconds(retryInterval), seconds(moduleTimeout)
 	c.Trial.Boots = 3
 	c.Bootloader.Kind, c.Bootloader.FwEnvConfig, c.Bootloader.Counter = "uboot", "/etc/fw_env.config", bootloader.CounterNative
 	var err error

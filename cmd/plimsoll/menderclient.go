@@ -27,7 +27,6 @@ type menderClient struct {
 
 	logFile, logLevel, certs string
 	skipVerify               bool
-	stopBefore               []string
 	rebootExitCode           bool
 }
 
@@ -38,13 +37,6 @@ const (
 	menderRolledBack   = "Rolled back."
 	menderNothing      = "No update in progress."
 )
-
-// menderStops are the states that the clients since 5.0 can be told to stop
-// before.
-var menderStops = []string{
-	"ArtifactInstall_Enter", "ArtifactCommit_Enter", "ArtifactCommit_Leave",
-	"ArtifactRollback_Enter", "ArtifactFailure_Enter", "Cleanup",
-}
 
 // menderQuiet and menderLoud are the levels of the clients' logs: from the
 // first ones on there is no progress.
@@ -175,37 +167,19 @@ Exit codes:
 
 // verb is a command with the options that its name has.
 func (m *menderClient) verb(use, short string, body func(context.Context, []string) error) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: m.app.verb(func(ctx context.Context, args []string) error {
-		if err := m.mayStop(); err != nil {
-			return err
-		}
-		return body(ctx, args)
-	})}
+	cmd := &cobra.Command{Use: use, Short: short, RunE: m.app.verb(body)}
 	f := cmd.Flags()
 	switch cmd.Name() {
 	case "install", "resume":
 		f.BoolVar(&m.rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
 		fallthrough
 	case "commit", "rollback":
-		f.StringArrayVar(&m.stopBefore, "stop-before", nil, "stop before this `STATE`: "+strings.Join(menderStops, ", "))
+		m.stopFlag(cmd)
 	}
 	if cmd.Name() != "install" {
 		cmd.Args = cobra.NoArgs
 	}
 	return cmd
-}
-
-// mayStop is where --stop-before is understood.
-func (m *menderClient) mayStop() error {
-	for _, state := range m.stopBefore {
-		if !slices.Contains(menderStops, state) {
-			return fmt.Errorf("--stop-before %s: it is one of %s", state, strings.Join(menderStops, ", "))
-		}
-	}
-	if len(m.stopBefore) > 0 {
-		return fmt.Errorf("--stop-before %s: not yet: this release goes from one end to the other", m.stopBefore[0])
-	}
-	return nil
 }
 
 // begin is what the options ask for before the verb.
@@ -259,16 +233,24 @@ func (m *menderClient) runInstall(ctx context.Context, args []string) error {
 		return err
 	}
 	m.print("Installing artifact...")
-	if _, err := m.install(ctx, d, installOptions{}, args[0]); err != nil {
+	done, err := m.install(ctx, d, installOptions{}, args[0])
+	if err != nil {
 		m.printFailed(err)
 		return err
 	}
-	return m.installed()
+	return m.installed(done)
 }
 
-// installed says that a reboot starts the trial.
-func (m *menderClient) installed() error {
-	m.print(menderNotCommitted)
+// installed says what is next.
+func (m *menderClient) installed(done install.Outcome) error {
+	if done.Event == "committed" {
+		m.print("Installed and committed.")
+	} else {
+		m.print(menderNotCommitted)
+	}
+	if !done.Reboot {
+		return nil
+	}
 	m.print(menderReboot)
 	if m.rebootExitCode {
 		return exitCode(exitReboot)
@@ -303,7 +285,7 @@ func (m *menderClient) runResume(ctx context.Context, _ []string) error {
 		m.print(menderRolledBack)
 		return err
 	case err == nil && o.Event == "armed", errors.Is(err, install.ErrPending) && o.Do == install.Wait:
-		return m.installed()
+		return m.installed(install.Outcome{Event: "armed", Reboot: true})
 	case err == nil && o.Event == "committed":
 		m.print("Committed.")
 	}

@@ -23,6 +23,8 @@ type app struct {
 	// Mender client has its files, where another command line says so.
 	load    func() (*config, error)
 	folders *mender.Folders
+
+	stopBefore stops // --stop-before
 }
 
 // run executes the command line args and returns the exit code. It is all of
@@ -94,7 +96,7 @@ Exit codes:
 	flags.BoolVar(&a.out.quiet, "quiet", false, "print no progress")
 	cmd.AddCommand(
 		a.artifactCommand(), a.keyCommand(), a.imageCommand(),
-		a.installCommand(), a.resumeCommand(), a.commitCommand(), a.rollbackCommand(),
+		a.stopFlag(a.installCommand()), a.stopFlag(a.resumeCommand()), a.stopFlag(a.commitCommand()), a.stopFlag(a.rollbackCommand()),
 		a.statusCommand(), a.historyCommand(), a.doctorCommand(),
 	)
 	return cmd
