@@ -189,6 +189,18 @@ func scenes() []scene {
 		return ""
 	}
 	isRestored := func(t *testing.T, p place) string { return difference(t, p.old, restored()) }
+	// A snapshot is what it was made of.
+	comesBack := func(t *testing.T, p place) string {
+		upgrade(t, p.old)
+		_, err := Restore(t.Context(), p.dir, p.old)
+		must(t, err)
+		must(t, os.Remove(filepath.Join(p.dir, journalName)))
+		wrong := difference(t, p.old, restored())
+		must(t, os.RemoveAll(filepath.Join(p.old, "data")))
+		grow(t, p.old, before())
+		return wrong
+	}
+	snapshotWords := func(p place) []string { return append([]string{"snapshot", p.old, p.dir}, snapPaths...) }
 	restoreWords := func(p place) []string { return []string{"restore", p.old, p.dir} }
 	return []scene{
 		{"stage", stageWords, func(t *testing.T, p place) { grow(t, p.old, second) }, stagedIs(forest{}, second), tidy(stagedIs(second)), nil},
@@ -199,6 +211,12 @@ func scenes() []scene {
 		}, oneOfBoth, func(t *testing.T, p place) string { return difference(t, p.new, carried) }, nil},
 		{"apply to nothing", func(p place) []string { return []string{"apply", p.new, p.dir} }, stagedOld, nil,
 			func(t *testing.T, p place) string { return difference(t, p.new, oldThings) }, nil},
+		{"snapshot", snapshotWords, func(t *testing.T, p place) { grow(t, p.old, before()) }, nil, tidy(comesBack), nil},
+		{"snapshot again", snapshotWords, func(t *testing.T, p place) {
+			grow(t, p.old, before())
+			_, err := Snapshot(t.Context(), p.request(snapPaths...))
+			must(t, err)
+		}, comesBack, tidy(comesBack), nil},
 		{"restore", restoreWords, snapped, wholePaths, isRestored, nil},
 		{"restore without exchange", restoreWords, snapped, wholePaths, isRestored, func(c cuts.Call) cuts.Fate {
 			if c.Name == "renameat2" {
@@ -312,6 +330,35 @@ const sample = 8
 
 // decisive are the calls that put something in its place.
 func decisive(c cuts.Call) bool { return strings.HasPrefix(c.Name, "rename") }
+
+// TestCutAndDamaged: cut between the two renames that stand for an exchange, and
+// then the snapshot cannot be read any more. What the new release had is there.
+func TestCutAndDamaged(t *testing.T) {
+	p := newPlace(t)
+	grow(t, p.old, before())
+	_, err := Snapshot(t.Context(), p.request(snapPaths...))
+	must(t, err)
+	upgrade(t, p.old)
+	r, said := trace(t, []string{"restore", p.old, p.dir}, func(c cuts.Call) cuts.Fate {
+		switch {
+		case c.Name == "renameat2":
+			return cuts.Fail(unix.EINVAL)
+		case c.Path == filepath.Join(p.old, "data/app"):
+			return cuts.Kill()
+		}
+		return cuts.Go
+	})
+	if _, err := os.Lstat(filepath.Join(p.old, "data/app")); !r.Killed || !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("not between the renames: %v, %+v\n%s", err, r, said)
+	}
+	flip(t, glob(t, p.dir, filesPrefix+"*/0/000"), 0)
+	if _, err := Restore(t.Context(), p.dir, p.old); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, want ErrDamaged", err)
+	}
+	want := after()
+	want["/data/gone"] = folder() // on the way to what would have been restored
+	same(t, "after it", p.old, want)
+}
 
 // TestCallFails lets one call of a function fail, each in its turn. Then it
 // fails, or what it did is right; what is left is old or new, and the next run
