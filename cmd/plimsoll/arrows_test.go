@@ -22,12 +22,13 @@ var arrows = map[string][]string{
 	"partition/image":     {"partition"},
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
-	"install":             {"artifact", "partition", "bootloader"},
+	"install":             {"artifact", "partition", "bootloader", "install/data"},
+	"install/data":        nil,
 	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/doctor", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/doctor", "udev", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 
