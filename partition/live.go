@@ -35,6 +35,9 @@ func (h Host) Source(path string) (Source, error) {
 
 func (h Host) source(path string) (s Source, err error) {
 	s.host = h
+	if _, err := os.Stat(h.devPath(path)); err != nil {
+		return s, err
+	}
 	st, err := h.beneathPath(path)
 	if path == "/" {
 		st, err = h.beneathRoot()

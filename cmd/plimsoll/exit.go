@@ -78,6 +78,7 @@ var advice = []struct {
 	{partition.ErrSize, exitFailed, "the image is larger than the slot: build a smaller one"},
 	{partition.ErrInUse, exitFailed, "unmount the inactive slot, and keep automounters away from it"},
 	{partition.ErrReadBack, exitFailed, "the medium does not keep what is written to it: try once more, then replace it"},
+	{partition.ErrThawed, exitFailed, "throw the image away, and make another: with --compression, to a faster reader, or with a longer --freeze-limit"},
 	{partition.ErrIncomplete, exitFailed, "install the artifact again"},
 	{partition.ErrNoSlot, exitAttention, "correct [slots] in the configuration"},
 	{partition.ErrSameSlot, exitAttention, "correct [slots] in the configuration: two different slots are needed"},

@@ -89,6 +89,7 @@ Exit codes:
 		a.artifactCommand(), a.keyCommand(), a.imageCommand(),
 		a.installCommand(), a.resumeCommand(), a.commitCommand(), a.rollbackCommand(),
 		a.statusCommand(), a.historyCommand(), a.doctorCommand(),
+		a.snapshotCommand(), a.guardCommand(),
 	)
 	return cmd
 }
