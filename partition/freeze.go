@@ -140,15 +140,28 @@ func GuardFreeze() error {
 	if _, err := mouth.Write([]byte{1}); err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
-	select {
-	case err := <-word:
-		if err == nil {
-			return nil // it is done
+	return stand(dir, word, time.Duration(limit))
+}
+
+// stand thaws when there is nobody any more to do it, or the limit has passed.
+// It stays until it is told that all is done, or finds itself alone: a freezing
+// that waits for a writer can come about after the limit.
+func stand(dir *os.File, word <-chan error, limit time.Duration) error {
+	alarm := time.After(limit)
+	for {
+		select {
+		case err := <-word:
+			if err == nil {
+				return nil
+			}
+			if err := thaw(dir); err != nil && !errors.Is(err, unix.EINVAL) { // it was not frozen yet, or is not any more
+				return fmt.Errorf("guard: thaw: %w", err)
+			}
+			return nil
+		case <-alarm:
+			if alarm = nil; thaw(dir) != nil {
+				alarm = time.After(time.Second)
+			}
 		}
-	case <-time.After(time.Duration(limit)):
 	}
-	if err := thaw(dir); err != nil && !errors.Is(err, unix.EINVAL) { // it was not frozen yet, or is not any more
-		return fmt.Errorf("guard: thaw: %w", err)
-	}
-	return nil
 }

@@ -64,7 +64,15 @@ func mountedExt4(t *testing.T, size int64) (dev, dir string) {
 			}
 			f.Close()
 		}
-		run(t, "umount", dir)
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a guard may be about to end
+			err := unix.Unmount(dir, 0)
+			if err == nil || time.Now().After(end) {
+				if err != nil {
+					t.Errorf("umount: %v", err)
+				}
+				return
+			}
+		}
 	})
 	return dev, dir
 }
@@ -206,14 +214,14 @@ func TestThawed(t *testing.T) {
 		done := stuck(t, ctx, dir, time.Minute, guard())
 		eventually(t, dir, true)
 		cancel(because)
-		if err := <-done; !errors.Is(err, because) || errors.Is(err, ErrThawed) {
+		if err := <-done.end; !errors.Is(err, because) || errors.Is(err, ErrThawed) {
 			t.Errorf("got %v, want the cause", err)
 		}
 		eventually(t, dir, false)
 	})
 	t.Run("too long", func(t *testing.T) {
 		_, dir := mountedExt4(t, 8)
-		if err := <-stuck(t, t.Context(), dir, time.Second, guard()); !errors.Is(err, ErrThawed) {
+		if err := <-stuck(t, t.Context(), dir, time.Second, guard()).end; !errors.Is(err, ErrThawed) {
 			t.Errorf("got %v, want ErrThawed", err)
 		}
 		eventually(t, dir, false)
@@ -232,20 +240,26 @@ func TestThawed(t *testing.T) {
 	t.Run("the guard is killed", func(t *testing.T) {
 		_, dir := mountedExt4(t, 8)
 		g := guard()
-		done := stuck(t, t.Context(), dir, time.Minute, g)
+		done := stuck(t, t.Context(), dir, 10*time.Minute, g)
+		<-done.began
 		eventually(t, dir, true)
-		if err := unix.Kill(g.Process.Pid, unix.SIGKILL); err != nil {
+		if err := g.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-done; !errors.Is(err, ErrThawed) {
-			t.Errorf("got %v, want ErrThawed", err)
+		select {
+		case err := <-done.end:
+			if !errors.Is(err, ErrThawed) {
+				t.Errorf("got %v, want ErrThawed", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("it goes on without its guard")
 		}
 		eventually(t, dir, false)
 	})
 	t.Run("no guard", func(t *testing.T) {
 		_, dir := mountedExt4(t, 8)
 		for _, g := range []*exec.Cmd{exec.Command("/nonexistent"), exec.Command("/bin/true"), exec.Command("/bin/false")} {
-			if err := <-stuck(t, t.Context(), dir, time.Minute, g); err == nil {
+			if err := <-stuck(t, t.Context(), dir, time.Minute, g).end; err == nil {
 				t.Errorf("%s: no error", g.Path)
 			}
 			eventually(t, dir, false)
@@ -261,7 +275,7 @@ func TestThawed(t *testing.T) {
 		if err := freeze(f); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-stuck(t, t.Context(), dir, time.Minute, guard()); !errors.Is(err, ErrInUse) {
+		if err := <-stuck(t, t.Context(), dir, time.Minute, guard()).end; !errors.Is(err, ErrInUse) {
 			t.Errorf("got %v, want ErrInUse", err)
 		}
 		if err := thaw(f); err != nil {
@@ -275,22 +289,33 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// stuck copies to a pipe that nobody reads.
-func stuck(t *testing.T, ctx context.Context, dir string, limit time.Duration, g *exec.Cmd) <-chan error {
+// A stuckCopy is one whose reader takes nothing.
+type stuckCopy struct {
+	began chan struct{} // closed when the first bytes are there: it is frozen
+	end   chan error
+}
+
+// stuck copies to somebody who takes nothing until the test ends.
+func stuck(t *testing.T, ctx context.Context, dir string, limit time.Duration, g *exec.Cmd) stuckCopy {
 	t.Helper()
 	s, err := Host{}.Source(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, w := io.Pipe()
-	t.Cleanup(func() { r.Close() })
-	done := make(chan error, 1)
+	c := stuckCopy{make(chan struct{}), make(chan error, 1)}
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
 	go func() {
-		_, err := s.Copy(ctx, w, CopyOptions{Limit: limit, Guard: g})
-		done <- err
+		_, err := s.Copy(ctx, writer(func() { close(c.began); <-over }), CopyOptions{Limit: limit, Guard: g})
+		c.end <- err
 	}()
-	return done
+	return c
 }
+
+// A writer calls itself, and then fails.
+type writer func()
+
+func (w writer) Write([]byte) (int, error) { w(); return 0, io.ErrClosedPipe }
 
 // TestKilledWhileFrozen kills, or stops, the process that froze: the guard thaws.
 func TestKilledWhileFrozen(t *testing.T) {
@@ -316,6 +341,8 @@ func TestKilledWhileFrozen(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.Close()
+			defer cmd.Wait()
+			defer cmd.Process.Kill()
 			if _, err := io.ReadFull(r, make([]byte, 1<<20)); err != nil { // and no more
 				t.Fatal(err)
 			}
@@ -326,8 +353,6 @@ func TestKilledWhileFrozen(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, dir, false)
-			cmd.Process.Kill()
-			cmd.Wait()
 		})
 	}
 }
