@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		inside(strings.Split(v, " "))
 		return
 	}
+	if v := os.Getenv(liveEnv); v != "" {
+		live(v)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -38,8 +38,17 @@
 // the end of the image is changed, and a plain file keeps its size. Memory is
 // three buffers of one MiB, whatever the size of the image.
 //
-// What this cannot see: a medium whose own cache answers the read-back instead
-// of its cells. Most dying cards are found here; not all.
+// # Copying
+//
+// [Source.Copy] reads the image of a file system that is in use, such as the
+// running one. It is frozen meanwhile, so that the image is that of one moment,
+// and a guard of its own process thaws it if this one dies: a device whose root
+// stays frozen hangs.
+//
+// # What this cannot see
+//
+// A medium whose own cache answers the read-back instead of its cells. Most
+// dying cards are found here; not all.
 package partition
 
 import "errors"

@@ -22,7 +22,8 @@ var arrows = map[string][]string{
 	"partition/image":     {"partition"},
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
-	"install":             {"artifact", "partition", "bootloader", "install/health", "install/script", "install/module"},
+	"install":             {"artifact", "partition", "bootloader", "install/data", "install/health", "install/script", "install/module"},
+	"install/data":        nil,
 	"install/health":      nil,
 	"install/mender":      nil,
 	"install/script":      {"install/internal/process"},
@@ -31,7 +32,7 @@ var arrows = map[string][]string{
 	"udev":                {"artifact"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/artifact"
 	"github.com/plimsoll-ota/plimsoll/bootloader"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/data"
 	"github.com/plimsoll-ota/plimsoll/install/health"
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
@@ -83,11 +84,19 @@ var advice = []struct {
 	{partition.ErrSize, exitFailed, "the image is larger than the slot: build a smaller one"},
 	{partition.ErrInUse, exitFailed, "unmount the inactive slot, and keep automounters away from it"},
 	{partition.ErrReadBack, exitFailed, "the medium does not keep what is written to it: try once more, then replace it"},
+	{partition.ErrThawed, exitFailed, "throw the image away, and make another: with --compression, to a faster reader, or with a longer --freeze-limit"},
 	{partition.ErrIncomplete, exitFailed, "install the artifact again"},
 	{partition.ErrNoSlot, exitAttention, "correct [slots] in the configuration"},
 	{partition.ErrSameSlot, exitAttention, "correct [slots] in the configuration: two different slots are needed"},
 	{partition.ErrAmbiguous, exitAttention, "the running slot is not certain: compare root= on the kernel command line with what is mounted"},
 	{partition.ErrNotSlot, exitAttention, "start the device from one of its slots"},
+
+	{data.ErrPath, exitAttention, "correct [data] in the configuration; its keys are in docs/data.md"},
+	{data.ErrLimit, exitFailed, "declare less in [data], or raise carry_limit"},
+	{data.ErrSpace, exitFailed, "free space on the file system that is named, and try again"},
+	{data.ErrNone, exitFailed, "nothing was copied before the update: there is nothing to put back"},
+	{data.ErrDamaged, exitAttention, "the medium of the state directory does not keep what is written to it: replace it"},
+	{data.ErrReadOnly, exitFailed, "keep what is to survive an update on the data partition; see docs/data.md"},
 
 	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
 	{install.ErrState, exitAttention, "mount a writable partition at the state directory, on neither slot"},

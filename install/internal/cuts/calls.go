@@ -48,7 +48,7 @@ const (
 	byPath                 // a path, from the working directory
 	byAt                   // a path, from the directory that the argument before it has open
 	byOpen                 // the same, of openat: it changes a file only with O_CREAT or O_TRUNC
-	byCtl                  // an open file, of ioctl: only a block device's requests change anything
+	byCtl                  // an open file, of ioctl: few requests change anything
 )
 
 // rules are the calls that change files, beside those in older of each
@@ -82,12 +82,19 @@ var rules = map[uint64]rule{
 	unix.SYS_RENAMEAT2:       {"renameat2", byAt, 3, 0, 0},
 	unix.SYS_LINKAT:          {"linkat", byAt, 3, 0, 0},
 	unix.SYS_SYMLINKAT:       {"symlinkat", byAt, 2, 0, 0},
+	unix.SYS_FSETXATTR:       {"fsetxattr", byFD, 0, 0, 0},
+	unix.SYS_SETXATTR:        {"setxattr", byPath, 0, 0, 0},
+	unix.SYS_LSETXATTR:       {"lsetxattr", byPath, 0, 0, 0},
+	unix.SYS_FREMOVEXATTR:    {"fremovexattr", byFD, 0, 0, 0},
+	unix.SYS_REMOVEXATTR:     {"removexattr", byPath, 0, 0, 0},
+	unix.SYS_LREMOVEXATTR:    {"lremovexattr", byPath, 0, 0, 0},
 	unix.SYS_IOCTL:           {"ioctl", byCtl, 0, 0, 0},
 }
 
-// Requests that write to a block device, or change how it may be written
-// (linux/fs.h).
-var blockRequests = map[uint64]bool{
+// Requests that write to a block device, change how it may be written, or give a
+// file the content of another (linux/fs.h).
+var requests = map[uint64]bool{
+	unix.FICLONE:    true,
 	unix.BLKDISCARD: true, unix.BLKSECDISCARD: true, unix.BLKZEROOUT: true,
 	unix.BLKFLSBUF: true, unix.BLKROSET: true, unix.BLKRRPART: true,
 }
@@ -105,7 +112,7 @@ func call(tid int, nr uint64, args [6]uint64) (Call, bool) {
 	c := Call{Name: r.name}
 	switch r.where {
 	case byCtl:
-		if !blockRequests[args[1]] {
+		if !requests[args[1]] {
 			return Call{}, false
 		}
 		fallthrough

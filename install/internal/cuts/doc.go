@@ -13,11 +13,11 @@
 // command's own; that another thread is within a call which was let go, while
 // the process is killed, is possible and is what a power cut does as well.
 //
-// What counts are calls that change the content, the name, the mode or the
-// existence of a regular file, a directory or a block device, and those that
-// flush one. What goes to the standard output and error does not, and neither
-// do pipes, sockets and character devices. Processes that the command starts
-// are not followed.
+// What counts are calls that change the content, the name, the mode, the
+// attributes or the existence of a regular file, a directory or a block device,
+// and those that flush one. What goes to the standard output and error does not,
+// and neither do pipes, sockets and character devices. Processes that the
+// command starts are not followed.
 //
 // It needs Linux 5.3 (PTRACE_GET_SYSCALL_INFO) on amd64 or arm64, and no
 // privilege.
