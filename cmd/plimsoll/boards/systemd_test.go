@@ -105,7 +105,7 @@ func TestSystemd(t *testing.T) {
 		if wanting, _ := b.doctor(); len(wanting) > 1 || !strings.Contains(wanting["drill"], "none has passed") {
 			t.Errorf("the doctor: %v", wanting)
 		}
-		if out := b.do("systemd-analyze verify --man=no " + etcUnits + "plimsoll-*"); out != "" {
+		if out := b.do("systemd-analyze verify --man=no " + etcUnits + "plimsoll-*.service " + etcUnits + "plimsoll-*.timer"); out != "" {
 			t.Errorf("systemd-analyze verify:\n%s", out)
 		}
 	})
