@@ -251,6 +251,33 @@ func cutRollback(t *testing.T, name string, fill func(*testing.T, *stage), at in
 	return done(t, at, err)
 }
 
+// TestCleanupAfterCut: if nobody goes back there is the old or the new, and
+// nothing beside it.
+func TestCleanupAfterCut(t *testing.T) {
+	for _, name := range []string{"single-file", "directory"} {
+		for at, over := 1, false; !over && !t.Failed(); at++ {
+			s := setStage(t, name, present)
+			s.fail(t, at, "")
+			err := s.Call(t.Context(), ArtifactInstall)
+			over = done(t, at, err)
+			when := fmt.Sprintf("install, cut at %d: %s", at, s.log()[len(s.log())-1])
+			s.fail(t, 0, "")
+			s.must(t, "Cleanup")
+			if read(filepath.Join(s.root, "sub/dir/a")) == "old content\n" {
+				same(t, when, s.before, s.root)
+			} else {
+				s.installed(t, when)
+			}
+			if left, err := filepath.Glob(s.root + "/sub/.*plimsoll*"); len(left) > 0 || err != nil {
+				t.Errorf("%s: left %q, %v", when, left, err)
+			}
+			if left, err := filepath.Glob(s.root + "/sub/dir/.*plimsoll*"); len(left) > 0 || err != nil {
+				t.Errorf("%s: left %q, %v", when, left, err)
+			}
+		}
+	}
+}
+
 // TestDurable is the order in which things get to the medium.
 func TestDurable(t *testing.T) {
 	for name, want := range map[string][]string{
