@@ -14,7 +14,7 @@ FILES := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot depmod:kmod qemu-system-aarch64:qemu-system-arm
 TEST := $(FILES) $(DEMO) sfdisk:fdisk bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd cpio:cpio gcc:gcc
-BENCH := mke2fs:e2fsprogs mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
+BENCH := $(DEMO) mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
 RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts|TestPieceFails|TestPiecesInOrder|TestZeros|TestWriterFails|TestWriterAborts)$$
