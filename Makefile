@@ -15,7 +15,7 @@ DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot dep
 TEST := $(FILES) $(DEMO) sfdisk:fdisk mkfs.btrfs:btrfs-progs bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd cpio:cpio gcc:gcc \
 	mender:mender-client mdb_load:lmdb-utils
-BENCH := mke2fs:e2fsprogs mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
+BENCH := $(DEMO) mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
 RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts|TestPieceFails|TestPiecesInOrder|TestZeros|TestWriterFails|TestWriterAborts)$$

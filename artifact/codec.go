@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bufio"
 	"io"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	zstdWindow = 8 << 20  // most that a frame may ask a reader to hold; what our writers use
+	zstdWindow = 8 << 20  // most that a frame may ask a reader to hold
 	xzDict     = 64 << 20 // most that a stream may ask a reader to hold; what Mender's writer uses
 )
 
@@ -24,6 +25,9 @@ type decoder struct {
 // newDecoder returns the decoder that the suffix of name asks for.
 func newDecoder(name string, r io.Reader, explain func(error) error) (*decoder, error) {
 	d := &decoder{explain: explain}
+	if !strings.HasSuffix(name, ".tar") {
+		r = bufio.NewReaderSize(r, 64<<10) // decoders read block by block, or a page at once
+	}
 	var err error
 	switch {
 	case strings.HasSuffix(name, ".tar"):

@@ -3,7 +3,6 @@ package artifact
 import (
 	"encoding/json"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 )
@@ -41,7 +40,7 @@ type Script struct {
 const RootFS = "rootfs-image"
 
 // The states whose scripts an artifact may carry; those of other states belong to the device.
-var scriptName = regexp.MustCompile(
+var scriptName = pattern(
 	`^Artifact(Install|Reboot|Commit|Rollback|RollbackReboot|Failure)_(Enter|Leave|Error)_[0-9][0-9](_[^\s/\x00-\x1f]{1,64})?$`)
 
 // parseVersion accepts version 3 of the format.

@@ -89,7 +89,7 @@ func (h *Header) read(m *members, t *tar.Header, parse func([]byte) error) error
 // readScript adds a script to h, by its sum: what it says is for the device that runs it.
 func (h *Header) readScript(m *members, t *tar.Header) error {
 	name := strings.TrimPrefix(t.Name, "scripts/")
-	if !scriptName.MatchString(name) {
+	if !scriptName().MatchString(name) {
 		return malformed("not the name of a state script")
 	}
 	for _, s := range h.Scripts {

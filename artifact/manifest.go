@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // A Sum is a SHA-256.
@@ -53,18 +55,22 @@ const (
 )
 
 var (
-	fileName    = regexp.MustCompile(`^[A-Za-z0-9_.,-]{1,90}$`)
-	otherData   = regexp.MustCompile(`^data/[0-9]{4}/`)
-	compression = regexp.MustCompile(`^(\.gz|\.xz|\.zst)?$`)
+	fileName  = pattern(`^[A-Za-z0-9_.,-]{1,90}$`)
+	otherData = pattern(`^data/[0-9]{4}/`)
 )
 
+// pattern compiles a regular expression at its first use: most runs of the program have none, and all of them would wait.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 // validFile reports whether name may name a payload file: what both readers in the field accept, and no path.
-func validFile(name string) bool { return fileName.MatchString(name) && name != "." && name != ".." }
+func validFile(name string) bool { return fileName().MatchString(name) && name != "." && name != ".." }
 
 // validHeader reports whether name is base with a suffix that the format knows.
 func validHeader(name, base string) bool {
 	suffix, ok := strings.CutPrefix(name, base)
-	return ok && compression.MatchString(suffix)
+	return ok && slices.Contains([]string{"", ".gz", ".xz", ".zst"}, suffix)
 }
 
 // parseManifest parses a manifest, whose header member is base with a suffix. A manifest lists version, manifest-augment does not.
@@ -108,7 +114,7 @@ func (m *manifest) add(line, base string, version bool) error {
 			return malformed("%s and %s are both listed", m.header, name)
 		}
 		m.header = name
-	case otherData.MatchString(name) && !isData:
+	case otherData().MatchString(name) && !isData:
 		return fmt.Errorf("%s: more than one payload: %w", name, ErrUnsupported)
 	default:
 		return malformed("%.120q is not a name that a manifest lists", name)

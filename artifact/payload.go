@@ -49,12 +49,12 @@ func (p *Payload) verdict(err error) error {
 }
 
 const (
-	portionSize = 256 << 10 // what WriteTo hands over at once
-	portions    = 3         // that are under way: one being decoded, one hashed, one written
+	portionSize = 1 << 20 // what WriteTo hands over at once
+	portions    = 3       // that are under way: one being decoded, one hashed, one written
 )
 
 // WriteTo writes the rest of the file to w, and returns nil where Read would return io.EOF. Decoding, hashing and w.Write go on at the
-// same time, so that the slowest of them sets the pace. w is given the file in pieces of 256 KiB, only the last being smaller, that it
+// same time, so that the slowest of them sets the pace. w is given the file in portions of 1 MiB, only the last being smaller, that it
 // may use until Write returns; like the bytes that Read returns they are tentative until WriteTo returns nil.
 func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 	switch p.err {
@@ -86,7 +86,7 @@ func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
-// A flow is the three that pass the pieces of a file around: each is decoded, then hashed and written, and is free again.
+// A flow is the three that pass the portions of a file around: each is decoded, then hashed and written, and is free again.
 type flow struct {
 	free, hashing, writing chan *portion
 	stop                   atomic.Bool // what is decoded is of no use

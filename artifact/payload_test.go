@@ -35,7 +35,7 @@ func (s *sizes) Write(b []byte) (int, error) {
 	return s.Buffer.Write(b)
 }
 
-// TestWriteTo: all of the file in pieces of one MiB, whatever the source does.
+// TestWriteTo: all of the file in portions, whatever the source does.
 func TestWriteTo(t *testing.T) {
 	for _, size := range []int{1, 1000, portionSize - 1, portionSize, portionSize + 1, 7*portionSize + 5} {
 		for _, c := range []Compression{None, Zstd} {

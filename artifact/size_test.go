@@ -76,7 +76,7 @@ func TestMemory(t *testing.T) {
 		mib, max int // of the image, of the process
 	}{
 		{"write lzma", 80, 350},       // all pieces of the ring are under way
-		{"write zstd_best", 200, 600}, // what the library throws away waits for its collection,
+		{"write zstd_best", 200, 600}, // what the library throws away waits for its collection
 		{"write zstd_better", 200, 64},
 		{"write zstd_fastest", 200, 64},
 		{"write gzip", 200, 64},

@@ -96,7 +96,7 @@ func (s *spool) finish() error {
 	return z.Close()
 }
 
-// remove gives the space back. A compressor that is still at work is ended first.
+// remove gives the space back. A compressor that is still at work is ended first; what it says no longer matters.
 func (s *spool) remove() {
 	if s.z != nil {
 		s.z.abort()

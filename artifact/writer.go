@@ -83,7 +83,7 @@ func (w *Writer) AddScript(name string, size int64, r io.Reader) error {
 }
 
 func (w *Writer) addScript(name string, size int64, r io.Reader) error {
-	if !scriptName.MatchString(name) {
+	if !scriptName().MatchString(name) {
 		return malformed("not the name of a state script")
 	}
 	i, found := slices.BinarySearchFunc(w.scripts, name, func(s script, name string) int { return strings.Compare(s.name, name) })

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	mib    = 1 << 20 // what is withheld to the end
-	unit   = mib / 4 // of reading and writing
+	mib    = 1 << 20
+	unit   = mib     // of reading and writing: a request costs the time of its way, however short it is
 	block4 = 4 << 10 // the unit of comparing and writing
 )
 
@@ -185,8 +185,12 @@ func (m *medium) close() error { return m.f.Close() }
 // sum hashes head and then the medium from len(head) to size; while one unit is
 // hashed the next is read. len(head) is a multiple of 4 KiB, or size.
 func (m *medium) sum(ctx context.Context, head []byte, size int64, progress func(n int64)) (sum [32]byte, err error) {
+	if progress == nil {
+		progress = func(int64) {}
+	}
 	hash := sha256.New()
 	hash.Write(head)
+	progress(int64(len(head)))
 	ahead := m.ahead(int64(len(head)), size)
 	defer ahead.end()
 	for off := int64(len(head)); off < size; {
@@ -199,9 +203,7 @@ func (m *medium) sum(ctx context.Context, head []byte, size int64, progress func
 		}
 		hash.Write(b)
 		off += int64(len(b))
-		if progress != nil {
-			progress(off)
-		}
+		progress(off)
 	}
 	if ctx.Err() != nil {
 		return sum, context.Cause(ctx)

@@ -24,7 +24,7 @@ type Writer struct {
 	zeroAt  func(off, n int64) (bool, error)
 	flush   func() error
 
-	head    []byte // the image's first MiB, withheld from the medium
+	head    []byte // the image's first unit, withheld from the medium to the end
 	chunk   []byte // the unit being gathered
 	taken   int64  // bytes of the image accepted
 	written int64
@@ -87,7 +87,7 @@ func (w *Writer) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
 		part, k := w.gather(b)
 		b, n, w.taken = b[k:], n+k, w.taken+int64(k)
-		if len(part) < w.step() && w.taken < w.size {
+		if len(part) < unit && w.taken < w.size {
 			break
 		}
 		if err := w.settle(part); err != nil {
@@ -119,27 +119,19 @@ func (w *Writer) fail(verb string, err error) error {
 	return w.err
 }
 
-// step is how much of the image is dealt with at once: the first MiB, then units.
-func (w *Writer) step() int {
-	if w.head == nil {
-		return mib
-	}
-	return unit
-}
-
-// gather takes the next k bytes of b, and returns what there is of the step that
+// gather takes the next k bytes of b, and returns what there is of the unit that
 // they belong to. That is b itself where it can be written from there.
 func (w *Writer) gather(b []byte) (part []byte, k int) {
-	step := int(min(int64(w.step()), w.size))
-	part = b[:min(len(b), step)]
-	isWhole := len(part) == step || w.taken+int64(len(part)) == w.size
+	whole := int(min(unit, w.size))
+	part = b[:min(len(b), whole)]
+	isWhole := len(part) == whole || w.taken+int64(len(part)) == w.size
 	if isWhole && w.head != nil && len(w.chunk) == 0 && isAligned(part) {
 		return part, len(part)
 	}
 	if w.chunk == nil {
-		w.chunk = aligned(step)[:0]
+		w.chunk = aligned(whole)[:0]
 	}
-	k = min(len(b), step-len(w.chunk))
+	k = min(len(b), whole-len(w.chunk))
 	w.chunk = append(w.chunk, b[:k]...)
 	return w.chunk, k
 }

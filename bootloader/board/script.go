@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
@@ -15,7 +16,7 @@ import (
 var bootCmd string
 
 // bootScript is the script of every board: what differs are its values.
-var bootScript = template.Must(template.New("boot.cmd").Parse(bootCmd))
+var bootScript = sync.OnceValue(func() *template.Template { return template.Must(template.New("boot.cmd").Parse(bootCmd)) })
 
 // maxVariables is how many variables U-Boot's env export takes beside its six
 // other words, where it is built for 16 (CONFIG_SYS_MAXARGS).
@@ -74,7 +75,7 @@ func (p *Profile) script(id string) string {
 		v.Counts = append(v.Counts, scriptCount{n, n + 1})
 	}
 	var b strings.Builder
-	if err := bootScript.Execute(&b, v); err != nil {
+	if err := bootScript().Execute(&b, v); err != nil {
 		panic("board: boot script: " + err.Error()) // the template is ours, and so are its values
 	}
 	return withoutBlankLines(b.String())

@@ -109,6 +109,7 @@ func TestTimeline(t *testing.T) {
 	const sound = `10.00 begin
 10.50 {"event":"progress","step":"read"}
 11.00 {"event":"progress","step":"write","done":0,"total":100}
+11.00 {"event":"progress","step":"write","done":1,"total":100}
 12.00 {"event":"progress","step":"write","done":30,"total":100}
 13.00 {"event":"progress","step":"write","done":60,"total":100}
 15.00 {"event":"progress","step":"write","done":100,"total":100}
@@ -127,6 +128,7 @@ func TestTimeline(t *testing.T) {
 		"no read-back": strings.ReplaceAll(sound, "verify", "arm"),
 		"no time":      "plimsoll: error: no\n" + sound,
 		"no event":     strings.ReplaceAll(sound, "}", ""),
+		"all at once":  strings.NewReplacer("12.00", "11.00", "13.00", "11.00", "15.00", "11.00").Replace(sound),
 	} {
 		if _, err := timeline(bad); err == nil {
 			t.Errorf("%s: no error", name)

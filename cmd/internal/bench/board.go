@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,8 +101,15 @@ func timeline(out string) (s sample, err error) {
 	since := func(at float64) time.Duration { return time.Duration((at - begin) * float64(time.Second)) }
 	s.Wall, s.Settled = since(end), since(verify)
 	first, last := writing[0], writing[len(writing)-1]
+	if last.at == first.at {
+		return s, errors.New("written within a hundredth of a second: there is no rate to look at")
+	}
+	// What an event tells is the rate since the writing began.
 	mean := float64(last.done-first.done) / (last.at - first.at)
 	for _, w := range writing[1 : len(writing)-1] {
+		if w.at == first.at { // too early for a rate, and none was told
+			continue
+		}
 		rate := float64(w.done-first.done) / (w.at - first.at)
 		s.Uneven = max(s.Uneven, rate/mean-1, 1-rate/mean)
 	}
@@ -118,8 +124,10 @@ func (b *bench) boardDisk(ctx context.Context, debian *machine.Debian) (string, 
 	if err != nil {
 		return "", err
 	}
-	err = cmp.Or(os.RemoveAll(tree), debian.WriteGuest(tree, machine.Guest{Version: "1.0.0", Plimsoll: command}))
-	if err != nil {
+	if err := os.RemoveAll(tree); err != nil {
+		return "", err
+	}
+	if err := debian.WriteGuest(tree, machine.Guest{Version: "1.0.0", Plimsoll: command}); err != nil {
 		return "", err
 	}
 	if err := b.do(b.plimsoll, "--quiet", "image", "build", "--board", "qemu-arm64", "--rootfs", tree, "--key", b.key("public.pem"),
@@ -140,7 +148,11 @@ func fillSlotB(disk string) (err error) {
 	if err != nil {
 		return err
 	}
-	b := table.GetPartitions()[2]
+	all := table.GetPartitions()
+	if len(all) < 3 {
+		return fmt.Errorf("%s: %d partitions, and the third is to be slot B", disk, len(all))
+	}
+	b := all[2]
 	random, buf := rand.NewChaCha8([32]byte{2}), make([]byte, piece)
 	for at := int64(0); at < b.GetSize(); at += piece {
 		random.Read(buf)

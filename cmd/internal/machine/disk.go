@@ -19,7 +19,7 @@ type Disk struct {
 	WriteLog string
 	// Rate limits reading and writing together, in bytes each second; 0: none.
 	Rate int64
-	// WriteRate limits writing alone.
+	// WriteRate limits writing alone, in bytes each second; 0: none.
 	WriteRate int64
 }
 
