@@ -114,6 +114,12 @@ func (s *session) judge(ctx context.Context) error {
 		s.fails(s.missing) // what cannot be remembered cannot be kept
 		return nil
 	}
+	if t := s.state.Trial; t != nil && t.Carries && !s.decided {
+		if err := s.applyData(ctx); err != nil { // where nothing ran early in this boot
+			s.fails(err)
+			return nil
+		}
+	}
 	return s.examine(ctx)
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// runInstall is the state ArtifactInstall: the artifact's scripts before it,
+// runInstall is the state ArtifactInstall: the data as they are, the artifact's scripts before it,
 // what a module does, the scripts after it. For a slot nothing is left to be
 // done in between, and the arm comes when all of it went well: a cut leaves
 // nothing armed whose migration was not complete. It reports whether it went
@@ -19,7 +19,10 @@ func (s *session) runInstall(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	ctx = context.WithoutCancel(ctx) // what is begun is brought to its end
-	err := s.scripts(ctx, "ArtifactInstall", "Enter")
+	err := s.snapshotData(ctx)
+	if err == nil {
+		err = s.scripts(ctx, "ArtifactInstall", "Enter")
+	}
 	if err == nil {
 		err = s.module(ctx, "ArtifactInstall")
 	}

@@ -71,6 +71,9 @@ type Device struct {
 	// Modules are the update modules, for what is no image of a slot.
 	Modules Modules
 
+	// Data are the paths that updates take across.
+	Data Data
+
 	// StopBefore are states that the update does not enter: the verb returns
 	// instead, with Outcome.Event "stopped", and Resume goes on.
 	StopBefore []Stop

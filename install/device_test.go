@@ -34,6 +34,7 @@ type rig struct {
 	notes      []string
 	scriptDirs []string // of the device
 	modules    install.Modules
+	data       install.Data
 }
 
 const imageSize = 3<<20 + 512*7
@@ -92,7 +93,7 @@ func (r *rig) open() {
 	r.must(err)
 	r.dev = &install.Device{
 		Type: "rig", Slots: pair, Host: host, Boot: r.env, Trust: &signing.Keyring{AllowUnsigned: true},
-		StateDir: r.path("state"), TrialBoots: 3, Scripts: script.Runner{Dirs: r.scriptDirs}, Modules: r.modules,
+		StateDir: r.path("state"), TrialBoots: 3, Scripts: script.Runner{Dirs: r.scriptDirs}, Modules: r.modules, Data: r.data,
 		Reboot: func() error { r.reboots++; return nil },
 		Report: func(p install.Progress) {
 			if p.Note != "" {

@@ -169,6 +169,9 @@ func (s *session) beforeArm(ctx context.Context) (stopped bool, err error) {
 // takeIn are the steps 2 and 3. Its error is an *Error.
 func (s *session) takeIn(ctx context.Context, r *artifact.Reader, p *artifact.Payload, w *partition.Writer, o Options) *Error {
 	name := r.Header().Name
+	if err := s.stageData(ctx); err != nil {
+		return &Error{StepWrite, name, err}
+	}
 	if err := s.storeScripts(r); err != nil {
 		return &Error{StepWrite, name, err}
 	}
@@ -279,6 +282,7 @@ func (s *session) intend(r *artifact.Reader, p *artifact.Payload, o Options) (*T
 	if o.drill {
 		t.Drill, t.Scripts = StatusWritten, false // it is not kept, and nothing is to happen around it
 	}
+	s.declare(t)
 	s.state.Trial = t
 	s.mark(t.Source, StatusGood) // it runs
 	s.state.Slots[t.Target] = SlotState{Status: StatusWriting, Artifact: t.Artifact, SHA256: t.SHA256, Size: t.Size}

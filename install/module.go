@@ -42,6 +42,7 @@ func (s *session) installModule(ctx context.Context, r *artifact.Reader, o Optio
 	}
 	s.state.Trial = newTrial(r)
 	s.state.Trial.Payload = h.Type
+	s.declare(s.state.Trial)
 	if err := s.enter(PhaseWriting); err != nil {
 		return &Error{StepWrite, h.Name, err}
 	}
@@ -73,6 +74,9 @@ func (s *session) moduleAt(path string) *module.Module {
 
 // takeInModule is the state Download.
 func (s *session) takeInModule(ctx context.Context, m *module.Module, r *artifact.Reader, o Options) error {
+	if err := s.discardData(); err != nil {
+		return err
+	}
 	if err := s.storeScripts(r); err != nil {
 		return err
 	}

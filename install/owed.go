@@ -28,9 +28,9 @@ func (s *session) owe(phase Phase, p Part) error {
 
 // around returns the first part that an update which has got into
 // ArtifactInstall owes when it is closed: nothing where it brought nothing that
-// could be run.
+// could be run, and no data was copied for it.
 func (t *Trial) around(first Part) Part {
-	if t.Payload == "" && !t.Scripts || t.Drill != "" {
+	if t.Payload == "" && !t.Scripts && !t.Carries && len(t.Snapshot) == 0 || t.Drill != "" {
 		return OwesNothing
 	}
 	return first
@@ -82,6 +82,9 @@ func (s *session) runRollback(ctx context.Context) error {
 	}
 	undone := errors.New("ArtifactRollback was begun too often")
 	if ok {
+		if err := s.restoreData(ctx); err != nil {
+			return err // once more at the next boot
+		}
 		_ = s.scripts(ctx, "ArtifactRollback", "Enter") // noted
 		undone = s.moduleRollsBack(ctx)
 		if ctx.Err() != nil {

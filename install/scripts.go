@@ -30,6 +30,9 @@ func (s *session) sweep() error {
 	if err := os.RemoveAll(s.scriptsDir()); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
+	if err := s.discardData(); err != nil {
+		return err
+	}
 	return syncDir(s.StateDir)
 }
 

@@ -80,6 +80,8 @@ type Trial struct {
 	Owed         Part              `json:"owed,omitempty"`         // by an update that is closed
 	Tries        int               `json:"tries,omitempty"`        // how often the part that is owed was begun
 	Inconsistent bool              `json:"inconsistent,omitempty"` // it failed, and what it did could not be taken back
+	Carries      bool              `json:"carries,omitempty"`      // data was staged for the new root file system
+	Snapshot     []string          `json:"snapshot,omitempty"`     // paths that are restored if it does not stay
 	Drill        Status            `json:"drill,omitempty"`        // it is a drill: what was known of the target slot, and holds again afterwards
 
 	unknown map[string]json.RawMessage

@@ -13,7 +13,9 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/plimsoll-ota/plimsoll/bootloader"
+	"github.com/plimsoll-ota/plimsoll/bootloader/board"
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/install/data"
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/install/script"
 	"github.com/plimsoll-ota/plimsoll/partition"
@@ -64,6 +66,11 @@ type config struct {
 		Dirs    []string `toml:"dirs"`
 		Timeout duration `toml:"timeout"`
 	} `toml:"modules"`
+	Data struct {
+		Carry      []string   `toml:"carry"`
+		CarryLimit board.Size `toml:"carry_limit"`
+		Snapshot   []string   `toml:"snapshot"`
+	} `toml:"data"`
 }
 
 // A place is a slot as the file names it: a partition number, or a string.
@@ -113,6 +120,7 @@ func parseConfig(path string) (*config, error) {
 	c.Bootloader.FwEnvConfig = "/etc/fw_env.config"
 	c.Bootloader.Counter = bootloader.CounterNative
 	c.Slots.Running = "mount"
+	c.Data.CarryLimit = data.DefaultLimit
 	meta, err := toml.DecodeFile(path, c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -124,7 +132,27 @@ func parseConfig(path string) (*config, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	c.relativeTo(filepath.Dir(path))
+	if err := c.checkData(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return c, nil
+}
+
+// checkData refuses declared paths that could not be taken across an update.
+func (c *config) checkData() error {
+	if err := data.CheckPaths(c.Data.Carry, c.StateDir); err != nil {
+		return fmt.Errorf("[data] carry: %w", err)
+	}
+	if err := data.CheckPaths(c.Data.Snapshot, c.StateDir); err != nil {
+		return fmt.Errorf("[data] snapshot: %w", err)
+	}
+	if c.bench() && len(c.Data.Carry)+len(c.Data.Snapshot) > 0 {
+		return errors.New("[data] is not for a bench: its paths would be those of the machine that it is on")
+	}
+	if c.Data.CarryLimit <= 0 {
+		return fmt.Errorf("[data] carry_limit is a size, such as 16MiB, not %v", c.Data.CarryLimit)
+	}
+	return nil
 }
 
 func (c *config) check() error {
@@ -239,6 +267,7 @@ func (c *config) device() (*install.Device, error) {
 	if d.Scripts.Dirs == nil { // a bench has not those of the machine that it is on
 		d.Scripts.Dirs = script.DeviceDirs()
 	}
+	d.Data = install.Data{Carry: c.Data.Carry, Limit: int64(c.Data.CarryLimit), Snapshot: c.Data.Snapshot}
 	d.Reboot = install.RebootNow
 	return d, nil
 }

@@ -169,7 +169,7 @@ var installedText = map[string]string{
 }
 
 func (a *app) resumeCommand() *cobra.Command {
-	var rebootExitCode, deadline bool
+	var rebootExitCode, deadline, early bool
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "Finish what the last boot, cut or command left behind (runs at every boot)",
@@ -178,12 +178,18 @@ to its end: a trial is judged and kept or taken back, an installation that was
 cut is closed. It runs at every boot.
 
 With --deadline a trial that has no verdict by now goes back. That is for a
-timer which runs whatever else happens.`,
+timer which runs whatever else happens.
+
+With --early only that is done which must come before the services: declared data
+are carried into a new root file system, or restored where an update did not stay.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error {
 			verb := (*install.Device).Resume
 			if deadline {
 				verb = (*install.Device).Expire
+			}
+			if early {
+				verb = (*install.Device).Early
 			}
 			return a.runVerb(ctx, verb, rebootExitCode)
 		}),
@@ -191,6 +197,8 @@ timer which runs whatever else happens.`,
 	f := cmd.Flags()
 	f.BoolVar(&rebootExitCode, "reboot-exit-code", false, "exit with 4 if a reboot is needed")
 	f.BoolVar(&deadline, "deadline", false, "take back a trial that has no verdict by now")
+	f.BoolVar(&early, "early", false, "do only what must come before the services")
+	cmd.MarkFlagsMutuallyExclusive("deadline", "early")
 	return cmd
 }
 

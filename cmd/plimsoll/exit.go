@@ -91,12 +91,12 @@ var advice = []struct {
 	{partition.ErrAmbiguous, exitAttention, "the running slot is not certain: compare root= on the kernel command line with what is mounted"},
 	{partition.ErrNotSlot, exitAttention, "start the device from one of its slots"},
 
-	{data.ErrPath, exitAttention, "correct [data] in the configuration; its keys are in docs/configuration.md"},
+	{data.ErrPath, exitAttention, "correct [data] in the configuration; its keys are in docs/data.md"},
 	{data.ErrLimit, exitFailed, "declare less in [data], or raise carry_limit"},
 	{data.ErrSpace, exitFailed, "free space on the file system that is named, and try again"},
 	{data.ErrNone, exitFailed, "nothing was copied before the update: there is nothing to put back"},
 	{data.ErrDamaged, exitAttention, "the medium of the state directory does not keep what is written to it: replace it"},
-	{data.ErrReadOnly, exitFailed, "keep what is to survive an update on the data partition"},
+	{data.ErrReadOnly, exitFailed, "keep what is to survive an update on the data partition; see docs/data.md"},
 
 	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
 	{install.ErrState, exitAttention, "mount a writable partition at the state directory, on neither slot"},

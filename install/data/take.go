@@ -426,6 +426,12 @@ func (r Report) short() Report {
 	return r
 }
 
+// Taken reports whether a folder holds copies, be they whole or damaged.
+func Taken(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, manifestName))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Discard forgets the copies in a folder, with the folder. It is no error if
 // there are none.
 func Discard(dir string) error {
