@@ -267,9 +267,14 @@ func (c *config) device() (*install.Device, error) {
 	if d.Scripts.Dirs == nil { // a bench has not those of the machine that it is on
 		d.Scripts.Dirs = script.DeviceDirs()
 	}
-	d.Data = install.Data{Carry: c.Data.Carry, Limit: int64(c.Data.CarryLimit), Snapshot: c.Data.Snapshot}
+	d.Data = c.data()
 	d.Reboot = install.RebootNow
 	return d, nil
+}
+
+// data is what updates take across.
+func (c *config) data() install.Data {
+	return install.Data{Carry: c.Data.Carry, Limit: int64(c.Data.CarryLimit), Snapshot: c.Data.Snapshot}
 }
 
 func (c *config) bench() bool { return c.Slots.Running == "bootloader" }

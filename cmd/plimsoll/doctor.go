@@ -125,6 +125,7 @@ func (a *app) world() doctor.World {
 	}
 	w.Config.FwEnv, w.Config.SingleCopy = c.Bootloader.FwEnvConfig, c.Bootloader.SingleCopy
 	w.Config.Unsigned, w.Config.Slots = c.Trust.AllowUnsigned, c.spec()
+	w.Config.Deadline, w.Device.Data = time.Duration(c.Health.Deadline), c.data()
 	d := w.Device
 	d.Type, d.StateDir, d.TrialBoots, d.Bench = c.DeviceType, c.StateDir, c.Trial.Boots, c.bench()
 	if ring, err := c.keyring(); err != nil {

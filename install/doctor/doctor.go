@@ -52,6 +52,8 @@ type Config struct {
 	Unsigned   bool   // artifacts without a signature are accepted
 	Keys       int    // keys that are trusted
 	KeysErr    error  // why there are none
+
+	Deadline time.Duration // of the health checks, from the boot
 }
 
 // Board is what a device should have, by its board's profile. Empty strings are
@@ -124,6 +126,8 @@ var checks = []check{
 
 	{"resume", nothing, true, lookResume},
 	{"trial-units", nothing, true, lookTrialUnits},
+	{"trial-deadline", nothing, true, lookDeadline},
+	{"data-unit", nothing, true, lookDataUnit},
 	{"other-client", nothing, true, lookOtherClient},
 	{"watchdog", nothing, true, lookWatchdog},
 	{"panic", nothing, true, lookPanic},

@@ -171,6 +171,12 @@ func TestFaults(t *testing.T) {
 		{"resume by an init script", func(w *tree) { w.remove("root/etc/systemd/system/multi-user.target.wants") }, "", ""},
 		{"no deadline", func(w *tree) { w.remove("root/etc/systemd/system/sysinit.target.wants") }, "trial-units=warning", "plimsoll-deadline.timer"},
 		{"emergency mode waits", func(w *tree) { w.remove("root/etc/systemd/system/emergency.target.wants") }, "trial-units=warning", "plimsoll-emergency.service"},
+		{"a deadline after the timer's", func(w *tree) { w.config.Deadline = 20 * time.Minute }, "trial-deadline=warning", "20m0s"},
+		{"data without its unit", func(w *tree) { w.data.Snapshot = []string{"/data/app"} }, "data-unit=warning", "plimsoll-early.service"},
+		{"data with its unit", func(w *tree) {
+			w.data.Carry = []string{"/etc/ssh"}
+			w.link("x", "root/etc/systemd/system/sysinit.target.wants/plimsoll-early.service")
+		}, "", ""},
 		{"Mender's client too", func(w *tree) { w.link("x", "root/etc/systemd/system/multi-user.target.wants/mender-updated.service") }, "other-client=warning", "mender-updated"},
 		{"no watchdog", func(w *tree) { w.remove("sys/class/watchdog") }, "watchdog=warning", "none"},
 		{"watchdog kept by nobody", func(w *tree) { w.remove("proc/1/fd/7"); w.write("sys/class/watchdog/watchdog0/state", "inactive\n") }, "watchdog=warning", "kept by nobody"},

@@ -90,6 +90,32 @@ func lookTrialUnits(p *patient) Result {
 	return ok("enabled")
 }
 
+// timer is when plimsoll-deadline.timer takes a trial back, as packaged.
+const timer = 15 * time.Minute
+
+func lookDeadline(p *patient) Result {
+	if p.systemd() && p.Config.Deadline > timer-time.Minute {
+		return warning(fmt.Sprintf("[health] deadline is %v, and plimsoll-deadline.timer takes a trial back after %v", p.Config.Deadline, timer),
+			"a healthy trial that takes its time is taken back by the timer",
+			"set a deadline of 14 min at most; or systemctl edit plimsoll-deadline.timer")
+	}
+	return ok("a trial has a verdict after %v at the latest", p.Config.Deadline)
+}
+
+func lookDataUnit(p *patient) Result {
+	const unit = "plimsoll-early.service"
+	switch d := p.Device.Data; {
+	case len(d.Carry)+len(d.Snapshot) == 0:
+		return ok("no [data] is declared")
+	case !p.systemd():
+		return ok("no systemd: the init system runs plimsoll resume --early before the services")
+	case p.enabled(unit) == "":
+		return warning(unit+" is not enabled",
+			"declared data is carried beside the services, and not copied before they can migrate it", "systemctl enable "+unit)
+	}
+	return ok("%s is enabled", unit)
+}
+
 // tellsTrial reports whether the bootloader's own scripts pass plimsoll.trial.
 func (p *patient) tellsTrial() bool {
 	if _, told := p.args["plimsoll.trial"]; told {

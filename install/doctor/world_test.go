@@ -32,6 +32,7 @@ type tree struct {
 	config  doctor.Config
 	board   doctor.Board
 	bench   bool
+	data    install.Data
 	now     time.Time
 }
 
@@ -224,7 +225,7 @@ func (w *tree) world() doctor.World {
 	host := partition.Host{Proc: w.path("proc"), Sys: w.path("sys"), Dev: w.path("dev")}
 	o := doctor.World{
 		Root: w.path("root"), Now: w.now, Built: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Config: w.config, Board: w.board,
-		Device: &install.Device{Type: "board", Host: host, StateDir: w.path("data/plimsoll"), TrialBoots: 3, Bench: w.bench},
+		Device: &install.Device{Type: "board", Host: host, StateDir: w.path("data/plimsoll"), TrialBoots: 3, Bench: w.bench, Data: w.data},
 	}
 	switch {
 	case o.Config.Err != nil:
