@@ -16,6 +16,8 @@ type Payload struct {
 	Sum     Sum    // what the manifest says
 	ModTime time.Time
 
+	portion int64 // how much WriteTo hands over at once
+
 	r   io.Reader
 	h   hash.Hash
 	err error
@@ -49,13 +51,14 @@ func (p *Payload) verdict(err error) error {
 }
 
 const (
-	portionSize = 1 << 20 // what WriteTo hands over at once
-	portions    = 3       // that are under way: one being decoded, one hashed, one written
+	portionSize   = 1 << 20         // what WriteTo hands over at once
+	portionSizeXZ = portionSize / 4 // beside a dictionary of 64 MiB, and slow anyway
+	portions      = 3               // that are under way: one being decoded, one hashed, one written
 )
 
 // WriteTo writes the rest of the file to w, and returns nil where Read would return io.EOF. Decoding, hashing and w.Write go on at the
-// same time, so that the slowest of them sets the pace. w is given the file in portions of 1 MiB, only the last being smaller, that it
-// may use until Write returns; like the bytes that Read returns they are tentative until WriteTo returns nil.
+// same time, so that the slowest of them sets the pace. w is given the file in portions of 1 MiB (of xz 256 KiB), only the last being
+// smaller, that it may use until Write returns; like the bytes that Read returns they are tentative until WriteTo returns nil.
 func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 	switch p.err {
 	case nil:
@@ -68,8 +71,8 @@ func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
 		free: make(chan *portion, portions), hashing: make(chan *portion, portions), writing: make(chan *portion, portions),
 		hashed: make(chan struct{}),
 	}
-	for range min(portions, p.Size/portionSize+1) {
-		f.free <- &portion{room: make([]byte, min(portionSize, p.Size))}
+	for range min(portions, p.Size/p.portion+1) {
+		f.free <- &portion{room: make([]byte, min(p.portion, p.Size))}
 	}
 	go f.decode(p.r)
 	go f.hash(p.h)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // What may be read before it is trusted.
@@ -284,7 +285,11 @@ func (r *Reader) next() (*Payload, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.a.next.Name, err)
 	}
-	return &Payload{Type: r.a.header.Type, Name: t.Name, Size: t.Size, Sum: sum, ModTime: t.ModTime, r: r.data, h: sha256.New()}, nil
+	p := &Payload{Type: r.a.header.Type, Name: t.Name, Size: t.Size, Sum: sum, ModTime: t.ModTime, r: r.data, h: sha256.New()}
+	if p.portion = portionSize; strings.HasSuffix(r.a.next.Name, ".xz") {
+		p.portion = portionSizeXZ
+	}
+	return p, nil
 }
 
 // openData goes into data/0000.tar.

@@ -164,6 +164,9 @@ func (w *Writer) settle(part []byte) error {
 	return w.put(off, part, have)
 }
 
+// piece is how much of the first MiB is written at once. The zeroes are in memory.
+const piece = 64 << 10
+
 // stages are where the first MiB is cut for zeroing and for the last write,
 // each part flushed before the next. The first block holds, or belongs to, the
 // superblock of every file system that U-Boot loads from (ext4 at 1024,
@@ -183,7 +186,7 @@ func (w *Writer) begin() error {
 
 // clear zeroes the first MiB, as far as the image goes, from its beginning.
 func (w *Writer) clear() error {
-	zero := aligned(min(unit, len(w.head)))
+	zero := aligned(min(piece, len(w.head)))
 	for i := 1; i < len(stages); i++ {
 		if err := w.stage(i, func(_, n int) []byte { return zero[:n] }); err != nil {
 			return err
@@ -220,7 +223,7 @@ func (w *Writer) complete() error {
 // flushes it.
 func (w *Writer) stage(i int, content func(off, n int) []byte) error {
 	for off, end := stages[i-1], min(stages[i], len(w.head)); off < end; {
-		b := content(off, min(unit, end-off))
+		b := content(off, min(piece, end-off))
 		have, err := w.have(int64(off), len(b))
 		if err != nil {
 			return err
