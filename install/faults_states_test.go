@@ -168,13 +168,15 @@ func (s lifeScene) cutEverywhere(l *life) {
 	l.Logf("%d calls in %d states; killed %d times", calls, len(states), kills)
 }
 
-// at says at which state a device is, by its record.
+// at says at which state a device is, by its record and by what was run last.
 func (l *life) at() string {
 	var s struct{ Trial struct{ Phase, Owed string } }
 	if b, err := os.ReadFile(l.path("state/state.json")); err == nil {
 		l.must(json.Unmarshal(b, &s))
 	}
-	return s.Trial.Phase + " " + s.Trial.Owed
+	log := append([]string{""}, l.log()...)
+	state, _, _ := strings.Cut(log[len(log)-1], "_")
+	return s.Trial.Phase + " " + s.Trial.Owed + " " + state
 }
 
 // trace runs a verb under the tracer.
