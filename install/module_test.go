@@ -179,6 +179,21 @@ func TestModuleTakenBack(t *testing.T) {
 	r.clean()
 }
 
+// A Cleanup that takes the device down each time is given up, and leaves nothing.
+func TestModuleCleanedUpTooOften(t *testing.T) {
+	r := newRig(t)
+	r.withModule("No", "No", "")
+	r.dev.StopBefore = []install.Stop{install.StopCleanup}
+	r.install(r.payload("mod-1"), plain, nil)
+	r.status("L4")
+	r.ran()
+	r.editState(func(s map[string]any) { s["trial"].(map[string]any)["tries"] = 3 })
+	r.dev.StopBefore = nil
+	r.resume(nil)
+	r.expectRan()
+	r.clean()
+}
+
 func TestModuleUnknown(t *testing.T) {
 	r := newRig(t)
 	r.install(r.payload("mod-1"), plain, module.ErrUnsupported)

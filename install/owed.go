@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/plimsoll-ota/plimsoll/install/module"
 )
 
 // owed reports whether a decision is about what a closed update still owes.
@@ -124,10 +126,13 @@ const inconsistent = "_INCONSISTENT"
 // module could not go back: then what it was is not known any more.
 func (s *session) runCleanup(ctx context.Context) error {
 	t := s.state.Trial
-	if ok, err := s.begins(); err != nil {
+	switch ok, err := s.begins(); {
+	case err != nil:
 		return err
-	} else if ok {
+	case ok:
 		_ = s.module(ctx, "Cleanup") // noted
+	case t.Payload != "": // it took the device down each time: its tree goes without it
+		_ = module.RemoveTree(s.treeDir()) // one that cannot be removed keeps the next from being made, and that says so
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
