@@ -67,45 +67,66 @@ func (d *Device) note(e Event) {
 
 func appendEvent(dir string, e Event, bootID string) error {
 	path := filepath.Join(dir, "history.jsonl")
-	past, err := History(dir)
-	if err != nil {
-		return err
-	}
-	if n := len(past); n > 0 {
-		e.Seq = past[n-1].Seq
-	}
-	e.Seq++
-	e.Time, e.Uptime, e.BootID = time.Now().UTC().Format(time.RFC3339), uptime(), bootID
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	if err := shorten(path, past); err != nil {
-		return err
-	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(afterTornLine(f), append(line, '\n')...))
-	return errors.Join(err, f.Sync(), f.Close())
+	seq, torn, err := lastOf(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	e.Seq = seq + 1
+	e.Time, e.Uptime, e.BootID = time.Now().UTC().Format(time.RFC3339), uptime(), bootID
+	line, err := json.Marshal(e)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	_, err = f.Write(append(torn, append(line, '\n')...))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return shorten(dir)
 }
 
-// afterTornLine returns the newline that a cut kept from the last line.
-func afterTornLine(f *os.File) []byte {
-	var last [1]byte
-	if st, err := f.Stat(); err == nil && st.Size() > 0 {
-		if _, err := f.ReadAt(last[:], st.Size()-1); err == nil && last[0] != '\n' {
-			return []byte{'\n'}
+// lastOf returns the number of the last event that is whole, 0 if there is none,
+// and the newline that a cut kept from the last line. It reads no more than it
+// has to: a call of a module is an event.
+func lastOf(f *os.File) (seq int64, torn []byte, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, nil, err
+	}
+	for from := st.Size(); from > 0; {
+		from = max(0, from-16*maxDetail)
+		b := make([]byte, st.Size()-from)
+		if _, err := f.ReadAt(b, from); err != nil {
+			return 0, nil, err
+		}
+		if b[len(b)-1] != '\n' {
+			torn = []byte{'\n'}
+		}
+		for line := range bytes.SplitSeq(b, []byte{'\n'}) { // the first may be the end of one, which is no event
+			var e Event
+			if json.Unmarshal(line, &e) == nil && e.Event != "" {
+				seq = e.Seq
+			}
+		}
+		if seq > 0 {
+			break
 		}
 	}
-	return nil
+	return seq, torn, nil
 }
 
 // shorten drops the older half of a history that has reached its bound.
-func shorten(path string, past []Event) error {
+func shorten(dir string) error {
+	path := filepath.Join(dir, "history.jsonl")
 	if st, err := os.Stat(path); err != nil || st.Size() < maxHistory {
-		return nil // not there yet, or small enough
+		return err
+	}
+	past, err := History(dir)
+	if err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
