@@ -429,7 +429,7 @@ func (r Report) short() Report {
 // Taken reports whether a folder holds copies, be they whole or damaged.
 func Taken(dir string) bool {
 	_, err := os.Lstat(filepath.Join(dir, manifestName))
-	return !errors.Is(err, fs.ErrNotExist)
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR)
 }
 
 // Discard forgets the copies in a folder, with the folder. It is no error if
