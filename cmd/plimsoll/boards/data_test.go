@@ -85,7 +85,7 @@ func (b *board) fellBack(because string) {
 }
 
 // asks has a trial asked by the health checks of a configuration. They give up
-// 20 s after plimsoll was started: how long a boot takes depends on
+// 45 s after plimsoll was started: how long a boot takes depends on
 // what else this machine does.
 func asks(health string) map[string]string {
 	return map[string]string{"/etc/guest-hook": `
@@ -93,7 +93,7 @@ read -r uptime _ < /proc/uptime
 {
   cat /etc/plimsoll/plimsoll.toml
   cat
-  echo "deadline = \"$((${uptime%.*} + 20))s\""
+  echo "deadline = \"$((${uptime%.*} + 45))s\""
 } > /run/plimsoll.toml <<'END'
 [health]
 stable = "0s"
