@@ -187,8 +187,9 @@ func (s *session) finish() error {
 // fail closes the record of an update that is not running any more.
 func (s *session) fail(d Decision) error {
 	t := s.state.Trial
+	d.Is = s.because(d.Is)
 	if d.Class != ClassNone {
-		t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
+		t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 	}
 	if s.byHand && t.Payload != "" {
 		t.Class, t.Reason, t.Why = ClassNone, "by hand", "rolled back by hand"
@@ -217,8 +218,9 @@ func (s *session) fail(d Decision) error {
 func (s *session) disarm(d Decision) error {
 	t := s.state.Trial
 	if t.Phase != PhaseFailed {
+		d.Is = s.because(d.Is)
 		if d.Class != ClassNone {
-			t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
+			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 		}
 		s.mark(t.Target, StatusWritten)
 		if t.Drill != "" {
@@ -239,8 +241,9 @@ func (s *session) goBack(d Decision) error {
 	t := s.state.Trial
 	var recorded error
 	if t != nil && s.missing == nil {
+		d.Is = s.because(d.Is)
 		if t.Phase != PhaseRollingBack {
-			t.Class, t.Reason, t.Why = d.Class, d.Row, s.because(d.Is)
+			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
 		}
 		if s.byHand {
 			t.Class, t.Reason, d.Is = ClassNone, "by hand", "rolled back by hand"

@@ -68,8 +68,12 @@ func (s *session) applyData(ctx context.Context) error {
 	if r.Before {
 		return err
 	}
+	readOnly := errors.Is(err, data.ErrReadOnly)
+	if readOnly {
+		r.Findings = nil // nothing was replaced
+	}
 	s.noteData("put into slot "+t.Target, r, err)
-	if errors.Is(err, data.ErrReadOnly) {
+	if readOnly {
 		return nil
 	}
 	if err != nil || r.Changed == 0 {

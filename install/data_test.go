@@ -180,6 +180,9 @@ func TestSnapshot(t *testing.T) {
 	r.content("shared/app/db", "format 1, and the services run")
 	r.noCopies()
 	r.clean()
+	if past := string(r.read("state/history.jsonl")); !strings.Contains(past, `"detail":"on trial and unhealthy: sick"`) {
+		t.Errorf("the history does not say why it went back:\n%s", past)
+	}
 }
 
 // Without an early start the data are restored all the same, by Resume.

@@ -63,8 +63,12 @@ var shop = sync.OnceValues(func() (*workshop, error) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// A machine that boots waits now and then, and each has one processor.
-	if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
-		panic(err)
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
+			panic(err)
+		}
 	}
 	code := m.Run()
 	if w, err := shop(); err == nil {
@@ -106,6 +110,8 @@ type release struct {
 	bare  bool              // without plimsoll: a trial that nobody judges
 	units bool              // systemd is process 1, and has plimsoll's units
 	files map[string]string // by absolute path; "#!" makes a file executable
+
+	scripts map[string]string // of the artifact, by name
 }
 
 // atOnce adds to the configuration of a guest, whose root file system cannot be
@@ -177,8 +183,18 @@ func (w *workshop) artifact(t *testing.T, k kind, r release) string {
 	dir := w.built(t, k, r)
 	path := filepath.Join(dir, r.name+".mender")
 	err := w.once(path, func() error {
-		return w.run("artifact", "write", "rootfs-image", "-f", filepath.Join(dir, "slot.ext4"), "-n", r.name,
-			"--software-version", r.name, "-c", k.board, "-k", w.path("private.pem"), "-o", path)
+		args := []string{
+			"artifact", "write", "rootfs-image", "-f", filepath.Join(dir, "slot.ext4"), "-n", r.name,
+			"--software-version", r.name, "-c", k.board, "-k", w.path("private.pem"), "-o", path,
+		}
+		for name, text := range r.scripts {
+			script := filepath.Join(dir, name)
+			if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+				return err
+			}
+			args = append(args, "--script", script)
+		}
+		return w.run(args...)
 	})
 	if err != nil {
 		t.Fatal(err)

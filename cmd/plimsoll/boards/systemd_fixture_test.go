@@ -20,8 +20,8 @@ import (
 // The releases of a board on which systemd is process 1. It starts plimsoll by
 // the units of packaging/systemd and nothing else.
 var (
-	systemd1 = release{name: "1.0.0", units: true}
-	systemd2 = release{name: "2.0.0", units: true}
+	systemd1 = release{name: "1.0.0", units: true, files: map[string]string{identity: ofDevice}}
+	systemd2 = release{name: "2.0.0", units: true, files: map[string]string{identity: "of the release\n"}}
 )
 
 var systemdVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "112MiB", "--data-size", "32MiB"}, patience: 3 * time.Minute}

@@ -26,11 +26,16 @@ const (
 // What is added to plimsoll's units in a trial.
 var (
 	soon = map[string]string{etcUnits + "plimsoll-deadline.timer.d/soon.conf": "[Timer]\nOnBootSec=\nOnBootSec=30s\n"}
-	says = map[string]string{etcUnits + "plimsoll-resume.service.d/says.conf": `
+	says = verdictOf("resume")
+)
+
+// verdictOf has a unit of plimsoll's say that it starts.
+func verdictOf(unit string) map[string]string {
+	return map[string]string{etcUnits + "plimsoll-" + unit + ".service.d/says.conf": `
 [Service]
 ExecStartPre=/bin/sh -c 'echo GUEST-VERDICT > /dev/console'
 `}
-)
+}
 
 // A unit that the boot waits for, early, and that never ends.
 var startHangs = map[string]string{
@@ -44,12 +49,25 @@ Type=oneshot
 ExecStart=/bin/sleep infinity
 `}
 
-// A unit that never stops.
-var stopHangs = map[string]string{
+// A unit that the end of the boot waits for, and that never ends.
+var bootHangs = map[string]string{
 	etcUnits + "multi-user.target.d/hangs.conf": "[Unit]\nWants=hangs.service\n",
 	etcUnits + "hangs.service": `
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep infinity
+TimeoutStartSec=infinity
+`}
+
+// A unit that starts early and never stops.
+var stopHangs = map[string]string{
+	etcUnits + "sysinit.target.d/hangs.conf": "[Unit]\nWants=hangs.service\n",
+	etcUnits + "hangs.service": `
 [Unit]
-Before=plimsoll-resume.service
+DefaultDependencies=no
+Before=plimsoll-early.service
+Conflicts=shutdown.target
+Before=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -71,12 +89,14 @@ func fstab(lines ...string) map[string]string {
 }
 
 // TestSystemd: what packaging/systemd does with a real systemd as process 1,
-// from a device that runs 1.0.0 and has 2.0.0 armed.
+// from a device that runs 1.0.0 and has 2.0.0 armed. It has data that are to be
+// taken across.
 func TestSystemd(t *testing.T) {
 	w := withSystemd(t)
 	first := newBoard(t, systemdVirt, systemd1, systemd2)
 	first.on()
 	first.runs(systemd1, "A", "A1")
+	app := first.hasData()
 	first.install(systemd2)
 	first.do("sync")
 	first.cut()
@@ -84,6 +104,7 @@ func TestSystemd(t *testing.T) {
 
 	t.Run("kept", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
+		b.change("B", writable, migrates(0))
 		b.power()
 		b.expect(`boot 1 of 3 of slot B, on trial`)
 		if code := b.expect(machine.Resumed); code != "0" {
@@ -91,6 +112,13 @@ func TestSystemd(t *testing.T) {
 		}
 		b.up()
 		b.runs(systemd2, "B", "A1")
+		if out := b.do("cat " + identity + " /data/carried /data/app/format"); out != ofDevice+ofDevice+"of 2.0.0\n" {
+			t.Errorf("the data of what is kept: %q", out)
+		}
+		if out := b.do("plimsoll history"); !strings.Contains(out, identity+": replaced") {
+			t.Errorf("the history does not say what was carried:\n%s", out)
+		}
+		b.noCopies()
 		// The deadline comes, and there is nothing to take back.
 		b.do("systemctl is-active plimsoll-deadline.timer")
 		b.do("systemctl start plimsoll-deadline.service")
@@ -108,6 +136,49 @@ func TestSystemd(t *testing.T) {
 		if out := b.do("systemd-analyze verify --man=no " + etcUnits + "plimsoll-*.service " + etcUnits + "plimsoll-*.timer"); out != "" {
 			t.Errorf("systemd-analyze verify:\n%s", out)
 		}
+	})
+
+	for _, c := range []struct {
+		name, ask string
+		trial     map[string]string
+		because   string
+	}{
+		{"a command fails", `command = ["/bin/sh", "-c", "echo no sensor; exit 7"]`, nil, `echo no sensor; exit 7: exit status 7: no sensor, since `},
+		{"a command hangs", "command = [\"/bin/sleep\", \"infinity\"]\ntimeout = \"5s\"", nil, `command /bin/sleep infinity: did not end in time, and was killed, since `},
+		{"a unit hangs", `units = ["hangs.service"]`, bootHangs, `unit hangs.service: is activating (start), since `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newSystemd(t, w, armed)
+			b.change("B", asks(c.ask), c.trial)
+			b.fellBack(c.because)
+			// A root file system that is mounted read-only gets nothing carried.
+			if out := b.do("plimsoll history"); !strings.Contains(out, "not put into slot B: carry data: ") {
+				t.Errorf("the history does not say that nothing was carried:\n%s", out)
+			}
+			b.dataIs(app)
+		})
+	}
+
+	t.Run("a migration fails", func(t *testing.T) {
+		b := newSystemd(t, w, armed)
+		b.change("B", writable, migrates(1), asks(`units = ["migrate.service"]`))
+		b.change("A", sees())
+		b.fellBack("unit migrate.service: is failed (failed), result exit-code, since ")
+		if out := b.do("cat /data/carried"); out != ofDevice {
+			t.Errorf("the new system started with %q", out)
+		}
+		if out := b.do("cat /run/seen"); out != app {
+			t.Errorf("the services of the old system saw\n%s\nand the data were\n%s", out, app)
+		}
+		b.dataIs(app)
+	})
+
+	t.Run("data that cannot be copied", func(t *testing.T) {
+		b := newSystemd(t, w, armed)
+		b.change("B", mountsOver, migrates(0))
+		b.fellBack("not a path that can be declared")
+		b.exits(1, "ls /data/carried")
+		b.dataIs(app)
 	})
 
 	t.Run("emergency mode on trial", func(t *testing.T) {
@@ -192,6 +263,15 @@ func TestSystemd(t *testing.T) {
 	})
 
 	if soak() {
+		t.Run("data that cannot be copied, and the shutdown hangs", func(t *testing.T) {
+			b := newSystemd(t, w, armed)
+			b.change("B", mountsOver, verdictOf("early"), stopHangs)
+			b.power()
+			b.expect(`^GUEST-VERDICT$`)
+			if took := b.goesBack(); took < 85*time.Second || took > 150*time.Second {
+				t.Errorf("forced after %v, want 90 s", took)
+			}
+		})
 		t.Run("judged for ever", func(t *testing.T) {
 			b := newSystemd(t, w, armed)
 			b.change("B", soon, resumeHangs)

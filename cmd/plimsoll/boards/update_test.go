@@ -86,6 +86,33 @@ func TestUnhealthy(t *testing.T) {
 	}
 }
 
+// TestMigrationFails: a script of the artifact has migrated data, and the
+// installation fails. The data are what they were, and nothing is armed.
+func TestMigrationFails(t *testing.T) {
+	migrating := release{name: "2.2.0-migrates", scripts: map[string]string{
+		"ArtifactInstall_Leave_01_migrate": "#!/bin/sh" + migrateApp + "echo the third table >&2\nexit 1\n",
+	}}
+	b := newBoard(t, virt, v1, migrating)
+	b.on()
+	app := b.hasData()
+	out := b.exits(1, "plimsoll --quiet install /mnt/"+migrating.name+".mender")
+	if !strings.Contains(out, "ArtifactInstall_Leave_01_migrate") || !strings.Contains(out, "nothing was armed") {
+		t.Errorf("install says\n%s", out)
+	}
+	b.dataIs(app)
+	for _, verb := range []string{"status", "history"} {
+		if out := b.do("plimsoll " + verb); !strings.Contains(out, "ArtifactInstall_Leave_01_migrate") || !strings.Contains(out, "the third table") {
+			t.Errorf("plimsoll %s does not say why:\n%s", verb, out)
+		}
+	}
+	if _, s := b.environment(); s.Trial || s.Part != 2 || s.ID != "" {
+		t.Errorf("environment: %+v", s)
+	}
+	b.reboot()
+	b.runs(v1, "A", "H1")
+	b.dataIs(app)
+}
+
 // TestBroken: what cannot start comes back by itself.
 func TestBroken(t *testing.T) {
 	cases := []struct {
