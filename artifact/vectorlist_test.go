@@ -140,7 +140,7 @@ func headerVectors() []vector {
 		header("h12-script-space", "a script with a space", "format", "not the name of a state script", insert(1, file{name: "scripts/ArtifactInstall_Enter_00_a b"})),
 		header("h12-script-folder", "a script in a folder", "format", "not the name of a state script", insert(1, file{name: "scripts/ArtifactInstall_Enter_00_a/b"})),
 		header("h12-script-link", "a script that is a link", "format", "not a regular file", insert(1, file{name: script, kind: '2', link: "/bin/sh"})),
-		header("h12-scripts", "scripts, in no order", "ok", "", insert(1, file{name: "scripts/ArtifactInstall_Leave_99_last", body: "#!"}, file{name: script, body: "#!"})),
+		header("h12-scripts", "scripts, in no order", "ok", "", insert(1, file{name: "scripts/ArtifactInstall_Leave_99_last", body: "#!/bin/sh\n"}, file{name: script, body: "#!/bin/sh\n"})),
 		{name: "h13-bytes-behind", about: "a byte after the end of the header's archive", expect: "format", says: "header.tar: malformed artifact: byte 4096, after the end of the archive",
 			data: parts{headerEnd: end + strings.Repeat("\x00", block) + "x"}.build()},
 		{name: "h13-zeros-behind", about: "zeros after the end of the header's archive", expect: "ok", data: parts{headerEnd: end + end}.build()},

@@ -111,16 +111,22 @@ func (a *app) loadConfig() (*config, error) {
 	return c, nil
 }
 
+// usual is what holds where no file says otherwise.
+func usual() *config {
+	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
+	c.Data.CarryLimit = data.DefaultLimit
+	return c
+}
+
 // parseConfig reads a plimsoll.toml. An unknown key is an error: a misspelt
 // one would silently not be in force.
 func parseConfig(path string) (*config, error) {
-	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
+	c := usual()
 	c.Trial.Boots = 3
 	c.Bootloader.Kind = "uboot"
 	c.Bootloader.FwEnvConfig = "/etc/fw_env.config"
 	c.Bootloader.Counter = bootloader.CounterNative
 	c.Slots.Running = "mount"
-	c.Data.CarryLimit = data.DefaultLimit
 	meta, err := toml.DecodeFile(path, c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -250,6 +251,10 @@ func startSlot() {
 	check("chdir", os.Chdir("/"))
 	check("command", syscall.Exec("/bin/plimsoll", append([]string{"plimsoll"}, os.Args[1:]...), []string{"PATH=/bin"}))
 }
+
+// The main goroutine stays on the first thread: a namespace that another thread
+// made is not the one that /proc/self is about.
+func init() { runtime.LockOSThread() }
 
 // startsNow lets what this process becomes believe that it was booted 20 s ago:
 // health has a deadline from there.

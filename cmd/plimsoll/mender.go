@@ -96,7 +96,7 @@ func menderConfig(settings map[string]json.RawMessage, data, root string) (*conf
 	} else {
 		typeFile = filepath.Join(root, typeFile)
 	}
-	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
+	c := usual()
 	c.Slots.A, c.Slots.B, c.Slots.Running = place(a), place(b), "mount"
 	c.Trust.Keys = keys
 	seconds := func(n uint32) duration { return duration(time.Duration(n) * time.Second) }

@@ -81,7 +81,7 @@ func TestMenderConfig(t *testing.T) {
 				return
 			}
 			want := *tt.want
-			want.Health = defaultHealth() // Mender's configuration has no such thing
+			want.Health, want.Data = usual().Health, usual().Data // Mender's configuration has no such thing
 			if diff := cmp.Diff(&want, got); diff != "" || err != nil {
 				t.Errorf("%v\n%s", err, diff)
 			}
