@@ -277,12 +277,17 @@ func (d *Device) geometry() *Backup {
 
 // CheckEnvironment tells why the boot environment could not be armed again: it
 // cannot be read, or it is not where it was when the update was recorded. A disk
-// may have another name in another system.
+// may have another name in another system. One that was lost and has a backup
+// holds: a healthy trial is what restores it (row A7).
 func (d *Device) CheckEnvironment() error {
-	if _, err := d.Boot.State(); err != nil {
-		return err
-	}
 	s, err := loadState(d.StateDir)
+	if _, lost := d.Boot.State(); lost != nil {
+		if err == nil && errors.Is(lost, bootloader.ErrNoCopy) {
+			_, err = d.backupFits(s)
+			return err
+		}
+		return lost
+	}
 	if err != nil || s.Backup == nil {
 		return err
 	}

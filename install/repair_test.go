@@ -2,6 +2,7 @@ package install_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -133,4 +134,21 @@ func TestStamp(t *testing.T) {
 	if got := string(r.read("run/plimsoll/resume.boot")); strings.HasSuffix(got, " 7\n") || got == first {
 		t.Errorf("stamp %q", got)
 	}
+}
+
+// The environment is lost in a trial: that is no reason to go back, where its
+// backup fits.
+func TestLostOnTrial(t *testing.T) {
+	r := newRig(t)
+	r.install(r.build("rel-2", 'B', nil), plain, nil)
+	r.boot()
+	for _, name := range []string{"env0", "env1"} {
+		r.write(name, string(make([]byte, 0x2000)))
+	}
+	r.dev.Health = func(context.Context, json.RawMessage) error { return r.dev.CheckEnvironment() }
+	if o := r.resume(nil); o.Event != "committed" {
+		t.Errorf("outcome %+v", o)
+	}
+	r.environment(3, false)
+	r.status("A1")
 }
