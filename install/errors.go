@@ -18,6 +18,9 @@ var (
 	ErrDeviceType   = errors.New("the artifact is not for this device")
 	ErrDepends      = errors.New("the artifact depends on something that is not there")
 	ErrDowngrade    = errors.New("the artifact is older than what is installed")
+	ErrFloor        = errors.New("the artifact is below the floor")
+	ErrUnversioned  = errors.New("the artifact cannot be told from an older one")
+	ErrCurrent      = errors.New("the artifact is installed already")
 	ErrFailedBefore = errors.New("the artifact failed on this device before")
 	ErrDrill        = fmt.Errorf("a drill is under way: %w", ErrPending) // an ErrPending, too
 	ErrDrillImage   = errors.New("the other slot holds nothing that a drill could start")

@@ -568,8 +568,8 @@ func TestRefusals(t *testing.T) {
 		{"older, by our key", func(h *artifact.Header) {
 			h.Provides = map[string]string{"plimsoll.version": "1.0", "rootfs-image.version": "9.0"}
 		}, plain, install.ErrDowngrade},
-		{"not comparable, unattended", version("release-9"), install.Options{Unattended: true}, install.ErrDowngrade},
-		{"the same, unattended", version("2.0"), install.Options{Unattended: true}, install.ErrNothing},
+		{"not comparable, unattended", version("release-9"), install.Options{Unattended: true}, install.ErrUnversioned},
+		{"the same, unattended", version("2.0"), install.Options{Unattended: true}, install.ErrCurrent},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
@@ -612,7 +612,7 @@ func TestFloor(t *testing.T) {
 	// Wiping the state directory does not lower it.
 	r.must(os.Remove(r.path("state/state.json")))
 	older := r.build("rel-1", 'C', version("1.4"))
-	r.install(older, plain, install.ErrDowngrade)
+	r.install(older, plain, install.ErrFloor)
 	r.install(older, install.Options{AllowDowngrade: true}, nil)
 	r.rollback(nil)
 	r.install(r.build("rel-1.6", 'D', version("1.6")), plain, nil)

@@ -20,6 +20,7 @@ type Options struct {
 	AllowDowngrade bool // an older version, or one below the floor
 	Retry          bool // an artifact that failed on this device before
 	Unattended     bool // nobody is there to ask: only forward, and only what has not failed
+	Unversioned    bool // Unattended, even where the versions cannot be compared
 
 	// IOLimit is how many bytes of the image are written in a second, and how
 	// many read back, at most. 0: as fast as the medium.

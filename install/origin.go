@@ -75,7 +75,7 @@ func (s *session) bootstrap(path string) error {
 	case err == nil || h.Type != "":
 		return fmt.Errorf("%s: %w: it has a payload, or is for one", path, artifact.ErrUnsupported)
 	}
-	if err := s.state.depends(h, s.Type); err != nil {
+	if err := s.facts().depends(h); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	s.state.Artifact, s.state.Group, s.state.Provides = h.Name, h.Group, h.Provides

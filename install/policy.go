@@ -1,6 +1,7 @@
 package install
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
@@ -13,28 +14,68 @@ const typeRootfs = "rootfs-image"
 // is tried again with nobody there.
 const maxDisturbed = 3
 
+// Facts are what decides whether an artifact may be installed on a device.
+type Facts struct {
+	Type     string            // device_type
+	Artifact string            // artifact_name of what is installed
+	Group    string            // its artifact_group
+	Provides map[string]string // what it provides
+	Floor    string            // the lowest version that may be installed; "" for none
+	Failed   []Failure         // artifacts that did not stay
+}
+
+// Facts are those of the device as it is now. It takes no lock and changes
+// nothing: Install asks them anew, and its answer is the one that counts.
+func (d *Device) Facts() (Facts, error) {
+	s, err := d.peek()
+	if err != nil {
+		return Facts{}, err
+	}
+	if err := errors.Join(s.missing, s.unreadable); err != nil {
+		return Facts{}, err
+	}
+	return s.facts(), nil
+}
+
+// facts takes the floor that is higher: it is kept in the record and in the
+// boot environment, so that the loss of either does not lower it.
+func (s *session) facts() Facts {
+	return Facts{
+		Type: s.Type, Artifact: s.state.Artifact, Group: s.state.Group, Provides: s.state.Provides,
+		Floor: raiseFloor(s.state.Floor, s.env.Floor), Failed: s.state.Failed,
+	}
+}
+
 // accept decides whether a trusted artifact may be installed now.
 func (s *session) accept(h *artifact.Header, manifest artifact.Sum, o Options) error {
-	if err := s.state.depends(h, s.Type); err != nil {
-		return err
-	}
-	if err := s.state.failedBefore(manifest, o); err != nil {
-		return err
-	}
-	if err := s.forward(h, o); err != nil || !o.Unattended {
+	if err := s.facts().Accept(h, manifest, o); err != nil || !o.Unattended {
 		return err
 	}
 	return s.drilled()
 }
 
+// Accept decides whether an artifact, whose header is trusted and whose manifest
+// has this sum, may be installed on such a device. Its errors: ErrDeviceType,
+// ErrDepends, ErrFailedBefore, ErrDowngrade, ErrFloor, ErrUnversioned; ErrCurrent
+// where there is nothing to do.
+func (f Facts) Accept(h *artifact.Header, manifest artifact.Sum, o Options) error {
+	if err := f.depends(h); err != nil {
+		return err
+	}
+	if err := f.failedBefore(manifest, o); err != nil {
+		return err
+	}
+	return f.forward(h, o)
+}
+
 // failedBefore refuses an artifact that failed here and may not be repeated.
-func (s *State) failedBefore(manifest artifact.Sum, o Options) error {
-	for _, f := range s.Failed {
-		if f.Manifest != manifest.String() || o.Retry {
+func (f Facts) failedBefore(manifest artifact.Sum, o Options) error {
+	for _, failure := range f.Failed {
+		if failure.Manifest != manifest.String() || o.Retry {
 			continue
 		}
-		if f.Class == ClassBad || o.Unattended && f.Count >= maxDisturbed {
-			return fmt.Errorf("%w: %d times, last: %s", ErrFailedBefore, f.Count, f.Reason)
+		if failure.Class == ClassBad || o.Unattended && failure.Count >= maxDisturbed {
+			return fmt.Errorf("%w: %d times, last: %s", ErrFailedBefore, failure.Count, failure.Reason)
 		}
 	}
 	return nil
@@ -42,11 +83,11 @@ func (s *State) failedBefore(manifest artifact.Sum, o Options) error {
 
 // forward refuses what is older than what runs, and what is below the floor.
 // Where versions cannot be compared a person may install, and nobody else.
-func (s *session) forward(h *artifact.Header, o Options) error {
+func (f Facts) forward(h *artifact.Header, o Options) error {
 	text, v, ok := versionOf(h.Provides)
-	have, current, known := versionOf(s.state.Provides)
-	if floor, f := s.floor(); ok && f != nil && v.compare(*f) < 0 && !o.AllowDowngrade {
-		return fmt.Errorf("%w: version %s, and the floor is %s", ErrDowngrade, text, floor)
+	have, current, known := versionOf(f.Provides)
+	if floor, is := parseVersion(f.Floor); ok && is && v.compare(floor) < 0 && !o.AllowDowngrade {
+		return fmt.Errorf("%w: version %s, and the floor is %s", ErrFloor, text, f.Floor)
 	}
 	switch {
 	case o.AllowDowngrade:
@@ -55,21 +96,25 @@ func (s *session) forward(h *artifact.Header, o Options) error {
 		return fmt.Errorf("%w: version %s, and %s is installed", ErrDowngrade, text, have)
 	case !o.Unattended:
 		return nil
-	case !ok || !known:
-		return fmt.Errorf("%w: versions %s and %s cannot be compared", ErrDowngrade, orNone(text), orNone(have))
-	case v.compare(current) == 0:
-		return fmt.Errorf("%w: version %s is installed already", ErrNothing, text)
+	case ok && known && v.compare(current) == 0:
+		return fmt.Errorf("%w: version %s", ErrCurrent, text)
+	case ok && known:
+		return nil
+	case h.Name == f.Artifact:
+		return fmt.Errorf("%w: %s", ErrCurrent, h.Name)
+	case o.Unversioned:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: versions %s and %s cannot be compared", ErrUnversioned, orNone(text), orNone(have))
 }
 
-// floor returns the lowest version that may be installed: it is kept in the
-// record and in the boot environment, and the higher one counts.
-func (s *session) floor() (string, *version) {
-	text := raiseFloor(s.state.Floor, s.env.Floor)
-	v, ok := parseVersion(text)
-	if !ok {
-		return text, nil
+// CompareVersions orders two artifacts by their signed versions, or reports that
+// they cannot be compared.
+func CompareVersions(a, b *artifact.Header) (order int, ok bool) {
+	_, v, okV := versionOf(a.Provides)
+	_, w, okW := versionOf(b.Provides)
+	if !okV || !okW {
+		return 0, false
 	}
-	return text, &v
+	return v.compare(w), true
 }

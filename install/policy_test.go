@@ -1,12 +1,15 @@
 package install
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plimsoll-ota/plimsoll/artifact"
 )
 
 func TestVersions(t *testing.T) {
@@ -126,20 +129,20 @@ func TestDisturbedThreeTimes(t *testing.T) {
 	var sum [32]byte
 	tr.Manifest = manifestOf(sum)
 	for i := 1; i <= maxDisturbed; i++ {
-		if err := s.state.failedBefore(sum, Options{Unattended: true}); err != nil {
+		if err := (Facts{Failed: s.state.Failed}).failedBefore(sum, Options{Unattended: true}); err != nil {
 			t.Fatalf("refused after %d: %v", i-1, err)
 		}
 		s.remember(tr)
 	}
-	if err := s.state.failedBefore(sum, Options{Unattended: true}); err == nil {
+	if err := (Facts{Failed: s.state.Failed}).failedBefore(sum, Options{Unattended: true}); err == nil {
 		t.Errorf("tried again unattended after %d", maxDisturbed)
 	}
-	if err := s.state.failedBefore(sum, Options{}); err != nil {
+	if err := (Facts{Failed: s.state.Failed}).failedBefore(sum, Options{}); err != nil {
 		t.Errorf("refused by hand: %v", err)
 	}
 	tr.Class = ClassBad
 	s.remember(tr)
-	if err := s.state.failedBefore(sum, Options{}); err == nil {
+	if err := (Facts{Failed: s.state.Failed}).failedBefore(sum, Options{}); err == nil {
 		t.Error("a bad one is taken by hand without --retry")
 	}
 	for i := range 2 * maxFailed {
@@ -147,6 +150,70 @@ func TestDisturbedThreeTimes(t *testing.T) {
 	}
 	if n := len(s.state.Failed); n != maxFailed {
 		t.Errorf("%d failures are remembered, want %d", n, maxFailed)
+	}
+}
+
+// TestAccept is what a device makes of an artifact when nobody is there to ask.
+func TestAccept(t *testing.T) {
+	f := Facts{
+		Type: "board", Artifact: "rel-2", Provides: map[string]string{keyVersion: "2.0"}, Floor: "1.5",
+		Failed: []Failure{{Manifest: manifestOf(artifact.Sum{}), Class: ClassBad, Count: 1, Reason: "D5"}},
+	}
+	unknown := Facts{Type: "board", Artifact: "rel-2"}
+	for _, c := range []struct {
+		name     string
+		device   Facts
+		artifact string
+		version  string
+		o        Options
+		want     error
+	}{
+		{"newer", f, "rel-3", "2.1", Options{}, nil},
+		{"another build of the same", f, "rel-2b", "2.0", Options{}, ErrCurrent},
+		{"older", f, "rel-1", "1.9", Options{}, ErrDowngrade},
+		{"below the floor", f, "rel-0", "1.4", Options{}, ErrFloor},
+		{"without a version", f, "rel-3", "", Options{}, ErrUnversioned},
+		{"without a version, allowed", f, "rel-3", "", Options{Unversioned: true}, nil},
+		{"without a version, installed", f, "rel-2", "", Options{Unversioned: true}, ErrCurrent},
+		{"on a device without a version", unknown, "rel-3", "2.1", Options{}, ErrUnversioned},
+		{"on a device without a version, allowed", unknown, "rel-3", "2.1", Options{Unversioned: true}, nil},
+		{"on a device without a version, installed", unknown, "rel-2", "2.1", Options{Unversioned: true}, ErrCurrent},
+		{"older, though what has no version is allowed", f, "rel-1", "1.9", Options{Unversioned: true}, ErrDowngrade},
+	} {
+		h := &artifact.Header{Name: c.artifact, DeviceTypes: []string{"board"}, Provides: map[string]string{}}
+		if c.version != "" {
+			h.Provides[keyVersion] = c.version
+		}
+		c.o.Unattended = true
+		if err := c.device.Accept(h, artifact.Sum{1}, c.o); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if err := f.Accept(h, artifact.Sum{}, c.o); !errors.Is(err, ErrFailedBefore) {
+			t.Errorf("%s, after it failed: %v", c.name, err)
+		}
+	}
+}
+
+func TestCompareVersions(t *testing.T) {
+	of := func(key, version string) *artifact.Header {
+		return &artifact.Header{Provides: map[string]string{key: version}}
+	}
+	for _, c := range []struct {
+		a, b  *artifact.Header
+		order int
+		ok    bool
+	}{
+		{of(keyVersion, "1.10"), of(keyVersion, "1.9"), 1, true},
+		{of(keyVersion, "1.0"), of(keyRootfsVersion, "1.0.0"), 0, true},
+		{of(keyVersion, "1.0"), of(keyRootfsVersion, "release-8"), 0, false},
+		{&artifact.Header{}, of(keyVersion, "1.0"), 0, false},
+	} {
+		if order, ok := CompareVersions(c.a, c.b); order != c.order || ok != c.ok {
+			t.Errorf("%v and %v: %d, %v", c.a.Provides, c.b.Provides, order, ok)
+		}
+		if order, ok := CompareVersions(c.b, c.a); order != -c.order || ok != c.ok {
+			t.Errorf("%v and %v: %d, %v", c.b.Provides, c.a.Provides, order, ok)
+		}
 	}
 }
 

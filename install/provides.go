@@ -31,18 +31,18 @@ func versionOf(provides map[string]string) (text string, v version, ok bool) {
 // depends checks what an artifact asks of the device before anything is
 // touched: its type, what is installed, and what that provides. (Mender
 // Artifact format v3, artifact_depends; an absent group does not satisfy.)
-func (s *State) depends(h *artifact.Header, deviceType string) error {
-	if !slices.Contains(h.DeviceTypes, deviceType) {
-		return fmt.Errorf("%w: it is for %s, this is %q", ErrDeviceType, quoted(h.DeviceTypes), deviceType)
+func (f Facts) depends(h *artifact.Header) error {
+	if !slices.Contains(h.DeviceTypes, f.Type) {
+		return fmt.Errorf("%w: it is for %s, this is %q", ErrDeviceType, quoted(h.DeviceTypes), f.Type)
 	}
-	if len(h.DependsNames) > 0 && !slices.Contains(h.DependsNames, s.Artifact) {
-		return fmt.Errorf("%w: it needs artifact %s installed, and %s is", ErrDepends, quoted(h.DependsNames), orNone(s.Artifact))
+	if len(h.DependsNames) > 0 && !slices.Contains(h.DependsNames, f.Artifact) {
+		return fmt.Errorf("%w: it needs artifact %s installed, and %s is", ErrDepends, quoted(h.DependsNames), orNone(f.Artifact))
 	}
-	if len(h.DependsGroups) > 0 && !slices.Contains(h.DependsGroups, s.Group) {
-		return fmt.Errorf("%w: it needs group %s, and this device is in %s", ErrDepends, quoted(h.DependsGroups), orNone(s.Group))
+	if len(h.DependsGroups) > 0 && !slices.Contains(h.DependsGroups, f.Group) {
+		return fmt.Errorf("%w: it needs group %s, and this device is in %s", ErrDepends, quoted(h.DependsGroups), orNone(f.Group))
 	}
 	for _, key := range slices.Sorted(maps.Keys(h.Depends)) {
-		if have, ok := s.Provides[key]; !ok || !slices.Contains(h.Depends[key], have) {
+		if have, ok := f.Provides[key]; !ok || !slices.Contains(h.Depends[key], have) {
 			return fmt.Errorf("%w: it needs %s to be %s, and it is %s", ErrDepends, key, quoted(h.Depends[key]), orNone(have))
 		}
 	}

@@ -36,7 +36,7 @@ func (d *Device) Status() (Report, error) {
 		EnvLost: s.envLost, Artifact: s.state.Artifact, Group: s.state.Group, Provides: s.state.Provides, Slots: s.state.Slots,
 		Trial: s.state.Trial, Failed: s.state.Failed, Problem: s.missing,
 	}
-	r.Floor, _ = s.floor()
+	r.Floor = s.facts().Floor
 	_, r.Backup = s.backupFits(s.state)
 	r.Bootloader = d.BootloaderVersion()
 	r.Drill = s.state.drill(r.Bootloader)

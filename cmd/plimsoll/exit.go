@@ -60,6 +60,9 @@ var advice = []struct {
 	{install.ErrPending, exitFailed, "reboot to try it, then: plimsoll commit or plimsoll rollback"},
 	{install.ErrDeviceType, exitRefused, "take the artifact that was made for this device type"},
 	{install.ErrDepends, exitRefused, "install what it depends on first"},
+	{install.ErrCurrent, exitNothing, ""},
+	{install.ErrFloor, exitRefused, "if going back is what you want: --allow-downgrade"},
+	{install.ErrUnversioned, exitRefused, "build it with --update-version, or allow it: [stick] unversioned"},
 	{install.ErrDowngrade, exitRefused, "if going back is what you want: --allow-downgrade"},
 	{install.ErrFailedBefore, exitRefused, "if the reason is gone: --retry"},
 
