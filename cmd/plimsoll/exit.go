@@ -41,6 +41,8 @@ var advice = []struct {
 	hint string
 }{
 	{errConfig, exitAttention, "correct the configuration; its keys are in docs/configuration.md"},
+	{install.ErrLater, exitFailed, "try again later; [policy] in the configuration decides"},
+	{install.ErrForbidden, exitRefused, "[policy] in the configuration decides"},
 	{install.ErrLocked, exitFailed, "wait until the other one is done, and try again"},
 	{install.ErrForeign, exitFailed, "commit or roll back with the client that installed it"},
 	{install.ErrNothing, exitNothing, ""},
