@@ -71,6 +71,9 @@ type config struct {
 		CarryLimit board.Size `toml:"carry_limit"`
 		Snapshot   []string   `toml:"snapshot"`
 	} `toml:"data"`
+	Stick  stickConfig  `toml:"stick"`
+	Policy policyConfig `toml:"policy"`
+	Report reportConfig `toml:"report"`
 }
 
 // A place is a slot as the file names it: a partition number, or a string.
@@ -113,7 +116,7 @@ func (a *app) loadConfig() (*config, error) {
 
 // usual is what holds where no file says otherwise.
 func usual() *config {
-	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth()}
+	c := &config{StateDir: "/data/plimsoll", Health: defaultHealth(), Stick: defaultStick(), Policy: defaultPolicy()}
 	c.Data.CarryLimit = data.DefaultLimit
 	return c
 }
@@ -179,6 +182,12 @@ func (c *config) check() error {
 	if err := c.Health.check(); err != nil {
 		return fmt.Errorf("[health] %w", err)
 	}
+	if err := c.Stick.check(); err != nil {
+		return fmt.Errorf("[stick] %w", err)
+	}
+	if err := c.Policy.check(); err != nil {
+		return fmt.Errorf("[policy] %w", err)
+	}
 	for name, d := range map[string]duration{
 		"[scripts] timeout": c.Scripts.Timeout, "[scripts] retry_window": c.Scripts.RetryWindow,
 		"[scripts] retry_interval": c.Scripts.RetryInterval, "[modules] timeout": c.Modules.Timeout,
@@ -211,6 +220,9 @@ func (c *config) relativeTo(dir string) {
 	abs(&c.StateDir)
 	abs(&c.Bootloader.FwEnvConfig)
 	abs(&c.Bootloader.Lock)
+	abs(&c.Stick.SerialFile)
+	abs(&c.Report.Key)
+	abs(&c.Report.LogKey)
 	for i := range c.Trust.Keys {
 		abs(&c.Trust.Keys[i])
 	}
