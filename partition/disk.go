@@ -14,6 +14,21 @@ func (h Host) RootDisk() (string, error) {
 	return h.dev(disk.name()), nil
 }
 
+// Backs reports whether what path is on lies on a disk, given by its device. Of a
+// path that does not exist yet, what exists of it counts; where layers beneath it
+// cannot be seen, it may lie anywhere, and the answer is true.
+func (h Host) Backs(disk, path string) (bool, error) {
+	d, ok := h.wholeDisk(disk)
+	if !ok {
+		return false, fmt.Errorf("find what is on %s: %w: not a block device", disk, ErrUnsupported)
+	}
+	st, err := h.beneathPath(path)
+	if err != nil {
+		return false, fmt.Errorf("look beneath %s: %w", path, err)
+	}
+	return st.hidden || contains(h.disks(st), d), nil
+}
+
 // PartitionOf returns the path of partition n of a disk and the size that the
 // kernel knows it with; ok is false if the kernel has none, as of a plain file.
 func (h Host) PartitionOf(disk string, n int) (path string, size int64, ok bool) {

@@ -382,6 +382,21 @@ func TestHoldsAndSameDisk(t *testing.T) {
 			t.Errorf("SameDisk(B, %s): got %v, %v; want %v", c.path, got, err, c.sameDisk)
 		}
 	}
+	for _, c := range []struct {
+		disk, path string
+		want       bool
+	}{
+		{"/dev/mmcblk0", "/", true}, {"/dev/mmcblk0", "/data/plimsoll", true}, {"/dev/mmcblk0", "/dev/mmcblk0p3", true},
+		{"/dev/mmcblk0", "/mnt/card/x", false}, {"/dev/mmcblk1", "/mnt/card/x", true}, {"/dev/mmcblk1", "/mnt/over/x", true},
+		{"/dev/mmcblk1", "/", false}, {"/dev/mmcblk1", "/run/x", false}, {"/dev/mmcblk1p2", "/mnt/card/x", true},
+	} {
+		if got, err := m.Host.Backs(c.disk, c.path); err != nil || got != c.want {
+			t.Errorf("Backs(%s, %s): got %v, %v; want %v", c.disk, c.path, got, err, c.want)
+		}
+	}
+	if _, err := m.Host.Backs("/dev/mtd0", "/"); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("Backs of flash: got %v", err)
+	}
 	if got, want := m.Host.DiskID("/data/plimsoll"), "cid:150100424a544434"; got != want {
 		t.Errorf("DiskID: got %q, want %q", got, want)
 	}
