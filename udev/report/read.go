@@ -25,10 +25,10 @@ const (
 type Trust string
 
 const (
-	Verified Trust = "verified"        // signed by a key that counts for the device
-	SignedBy Trust = "signed"          // signed by somebody: no key was given for the device
-	Unsigned Trust = "unsigned"        // whoever had the stick may have written it
-	Forged   Trust = "wrong signature" // it was signed by another, or changed since
+	Verified  Trust = "verified"        // signed by a key that counts for the device
+	Unchecked Trust = "signed"          // signed by somebody: no key was given for the device
+	Unsigned  Trust = "unsigned"        // whoever had the stick may have written it
+	Forged    Trust = "wrong signature" // it was signed by another, or changed since
 )
 
 // Keys returns who verifies the reports of a device, and nil for one whose key
@@ -149,7 +149,7 @@ func (r *reader) trust(s *Signed) Trust {
 	}
 	switch {
 	case v == nil:
-		return SignedBy
+		return Unchecked
 	case v.Verify(s.Message, s.Signature) != nil:
 		return Forged
 	}

@@ -156,17 +156,20 @@ func line(s string, limit int) string {
 	if len(s) > 4*limit { // before anything is copied
 		s = s[:4*limit]
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != utf8.RuneError {
-			return r
-		}
-		return ' '
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(strings.Map(printable, s)), " ")
 	if len(s) > limit {
 		s = strings.TrimSpace(strings.ToValidUTF8(s[:limit-len("…")], "")) + "…"
 	}
 	return s
+}
+
+// printable gives a blank for whatever moves a cursor, turns the direction of
+// writing, or cannot be seen.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) && r != utf8.RuneError {
+		return r
+	}
+	return ' '
 }
 
 // hexOnly returns s if it is a store's id, and else nothing.

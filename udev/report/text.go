@@ -176,3 +176,13 @@ func or(s, otherwise string) string {
 	}
 	return s
 }
+
+// LogText returns an opened log for people: printable lines.
+func (f Found) LogText() string {
+	var b strings.Builder
+	for l := range strings.Lines(string(f.Log)) {
+		b.WriteString(strings.TrimRight(strings.Map(printable, strings.ToValidUTF8(l, " ")), " "))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
