@@ -30,9 +30,10 @@ var arrows = map[string][]string{
 	"install/module":      {"install/internal/process"},
 	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact"},
+	"udev/report":         nil,
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/report", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 
