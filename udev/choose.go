@@ -84,36 +84,36 @@ func (c *choice) challenge(next *scan.Candidate) {
 	}
 	order, why := c.order(next, c.best)
 	if order <= 0 {
-		c.verdicts[last].Why = fmt.Sprintf("%s %s", why, c.verdicts[c.at].File.Name)
+		c.verdicts[last].Why = fmt.Sprintf(why, c.verdicts[c.at].File.Name)
 		next.Close() // only read
 		return
 	}
-	c.verdicts[c.at].Why = fmt.Sprintf("%s %s", why, c.verdicts[last].File.Name)
+	c.verdicts[c.at].Why = fmt.Sprintf(why, c.verdicts[last].File.Name)
 	c.best.Close() // only read
 	c.best, c.at = next, last
 }
 
-// order is above zero if a goes before b, and 0 if they are the same. why is what the one that gives way has to say of the other.
+// order is above zero if a goes before b, and 0 if they are the same. why says of the one that gives way to which other, and for what.
 func (c *choice) order(a, b *scan.Candidate) (order int, why string) {
 	if a.Manifest == b.Manifest {
-		return 0, "the same artifact as"
+		return 0, "the same artifact as %s"
 	}
 	byName := cmp.Or(cmp.Compare(b.Header.Name, a.Header.Name), cmp.Compare(b.Manifest.String(), a.Manifest.String()))
 	if order, ok := c.judge.Compare(a.Header, b.Header); ok {
 		if order != 0 {
-			return order, "older than"
+			return order, "older than %s"
 		}
-		return byName, "the same version as, and by name after,"
+		return byName, "of the same version as %s, which is first by artifact name"
 	}
 	_, versionA := c.judge.Compare(a.Header, a.Header)
 	_, versionB := c.judge.Compare(b.Header, b.Header)
 	if versionA != versionB {
 		if versionA {
-			return 1, "it has no version, unlike"
+			return 1, "it has no version, and %s has"
 		}
-		return -1, "it has no version, unlike"
+		return -1, "it has no version, and %s has"
 	}
-	return byName, "the versions cannot be compared, and it is by name after"
+	return byName, "without a version to compare, as %s is, which is first by artifact name"
 }
 
 // maxError is how much is kept of what an error says. A header that somebody could write without a key may have megabytes of device types
