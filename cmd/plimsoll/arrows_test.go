@@ -29,10 +29,12 @@ var arrows = map[string][]string{
 	"install/script":      {"install/internal/process"},
 	"install/module":      {"install/internal/process"},
 	"install/doctor":      {"install", "partition", "bootloader"},
-	"udev":                {"artifact"},
+	"udev":                {"artifact", "udev/scan"},
+	"udev/scan":           {"artifact"},
+	"udev/prepare":        {"artifact", "udev/scan"},
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/scan", "udev/prepare", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 
