@@ -12,7 +12,9 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/udev/prepare"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
+	"github.com/plimsoll-ota/plimsoll/udev/scan"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +70,18 @@ var advice = []struct {
 	{install.ErrUnversioned, exitRefused, "build it with --update-version, or allow it: [stick] unversioned"},
 	{install.ErrDowngrade, exitRefused, "if going back is what you want: --allow-downgrade"},
 	{install.ErrFailedBefore, exitRefused, "if the reason is gone: --retry"},
+
+	{scan.ErrUnfinished, exitRefused, "copy the artifact again, and eject the stick before pulling it out"},
+	{scan.ErrRenamed, exitRefused, "unpack it, or download the artifact again; another name does not make an artifact of it"},
+	{scan.ErrSerials, exitFailed, "a list of serial numbers has one a line"},
+	{prepare.ErrSpace, exitFailed, "remove from the stick what is not needed, or take a larger one"},
+	{prepare.ErrFAT, exitFailed, "format the stick as exFAT or ext4, or build a smaller artifact"},
+	{prepare.ErrNTFS, exitFailed, "format the stick as FAT32 or exFAT"},
+	{prepare.ErrName, exitFailed, "rename the file, such as to release-8.mender"},
+	{prepare.ErrClash, exitFailed, "remove the one on the stick, or rename the file"},
+	{prepare.ErrTooMany, exitFailed, "remove from the stick what does not belong on it, or take another"},
+	{prepare.ErrChanged, exitFailed, "wait until the file is complete, and try again"},
+	{prepare.ErrReadBack, exitFailed, "the stick does not keep what is written to it: replace it"},
 
 	{signing.ErrNoKeys, exitRefused, "name the public key: [trust] keys in the configuration, or -k"},
 	{artifact.ErrUnsigned, exitRefused, "sign it with: plimsoll artifact sign -k KEY ARTIFACT"},

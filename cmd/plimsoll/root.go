@@ -95,7 +95,7 @@ Exit codes:
 	flags.BoolVar(&a.out.json, "json", false, "print one JSON object per line on standard output")
 	flags.BoolVar(&a.out.quiet, "quiet", false, "print no progress")
 	cmd.AddCommand(
-		a.artifactCommand(), a.keyCommand(), a.imageCommand(),
+		a.artifactCommand(), a.keyCommand(), a.imageCommand(), a.stickCommand(),
 		a.stopFlag(a.installCommand()), a.stopFlag(a.resumeCommand()), a.stopFlag(a.commitCommand()), a.stopFlag(a.rollbackCommand()),
 		a.statusCommand(), a.historyCommand(), a.doctorCommand(),
 		a.snapshotCommand(), a.guardCommand(), a.stickCommand(),

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
+	"github.com/plimsoll-ota/plimsoll/install"
 )
 
 // writeOptions are the flags of artifact write. They are those of
@@ -23,6 +24,7 @@ type writeOptions struct {
 	software        artifact.Software
 	file, output    string
 	deviceTypes     []string // -t, the older name of -c
+	updateVersion   string
 	provides        []string
 	depends         []string
 	clears          []string
@@ -90,6 +92,7 @@ func (o *writeOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.software.Filesystem, "software-filesystem", "", "file system of the version key (default rootfs-image)")
 	f.StringVar(&o.software.Name, "software-name", "", "name within the version key")
 	f.StringVar(&o.software.Version, "software-version", "", "version (default: the artifact's name)")
+	f.StringVar(&o.updateVersion, "update-version", "", "version number by which devices tell newer from older (provides plimsoll.version)")
 	f.BoolVar(&o.software.NoVersion, "no-default-software-version", false, "provide no version")
 	f.BoolVar(&o.software.NoChecksum, "no-checksum-provide", false, "provide no checksum of the image")
 	f.BoolVar(&o.software.LegacyChecksum, "legacy-rootfs-image-checksum", false, "provide the checksum by its older key")
@@ -150,6 +153,9 @@ func (o *writeOptions) artifact() (h artifact.Header, opts artifact.Options, err
 		}
 		h.Provides[k] = v
 	}
+	if err := o.setVersion(h.Provides); err != nil {
+		return h, opts, err
+	}
 	for _, d := range o.depends {
 		k, v, ok := strings.Cut(d, ":")
 		if !ok {
@@ -168,6 +174,31 @@ func (o *writeOptions) artifact() (h artifact.Header, opts artifact.Options, err
 		opts.ModTime = time.Unix(sec, 0).UTC()
 	}
 	return h, opts, nil
+}
+
+// keyVersion is what a device compares first when it decides what is newer.
+const keyVersion = "plimsoll.version"
+
+// setVersion sets the version that was asked for.
+func (o *writeOptions) setVersion(provides map[string]string) error {
+	if o.updateVersion == "" {
+		return nil
+	}
+	if !isVersion(o.updateVersion) {
+		return fmt.Errorf("--update-version %s: want a version number, such as 2.1.0 or 2.1.0-rc.1", o.updateVersion)
+	}
+	if have, ok := provides[keyVersion]; ok && have != o.updateVersion {
+		return fmt.Errorf("--update-version %s: --provides has %s:%s", o.updateVersion, keyVersion, have)
+	}
+	provides[keyVersion] = o.updateVersion
+	return nil
+}
+
+// isVersion reports whether devices can compare s.
+func isVersion(s string) bool {
+	h := &artifact.Header{Provides: map[string]string{keyVersion: s}}
+	_, ok := install.CompareVersions(h, h)
+	return ok
 }
 
 func (a *app) writeArtifact(ctx context.Context, dst io.Writer, h artifact.Header, opts artifact.Options, o writeOptions) error {

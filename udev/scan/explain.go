@@ -28,9 +28,9 @@ const (
 	maxWalk = 1 << 20
 	// record is what tools fill up the end of an archive to, with zeros.
 	record = 20 * block
-	// zeroTail is how much of a payload must be zero at its end to show that it was never written. Less is seen in payloads that are not
-	// compressed: it is the end of the archive in them.
-	zeroTail = 64 << 10
+	// How much of a payload must be zero at its end to show that it was never written. No compressed stream ends so. One that is not
+	// compressed does: with the end of its archive, and perhaps with zeros of the image.
+	zeroTail, zeroTailPlain = block, 64 << 10
 )
 
 // Explain finds out what an error of reading the artifact in file, of size bytes, means to who made the stick: it is ErrUnfinished or
@@ -38,8 +38,8 @@ const (
 // more but a message.
 //
 // A copy is unfinished if the members of the archive do not end where the file does, or if zeros stand where a member must, or at the
-// end of the payload: Windows and cameras reserve the whole file before they write it. A payload that is not compressed can end in zeros of
-// its own; if it is damaged in another place, that is taken for an unfinished copy too, and the remedy is the same.
+// end of the payload: Windows and cameras reserve the whole file before they write it. A payload that is not compressed can end in many zeros
+// of its own; if it is damaged in another place, that is taken for an unfinished copy too, and the remedy is the same.
 func Explain(file io.ReaderAt, size int64, err error) error {
 	if !explained(err) {
 		return err
@@ -89,7 +89,7 @@ func unfinished(file io.ReaderAt, size int64, first []byte, err error) string {
 		return fmt.Sprintf("zeros from byte %d on", m.end)
 	case errors.Is(err, artifact.ErrUnsigned) || !m.payload:
 		return ""
-	case zerosBefore(file, m.contentEnd, m.contentSize):
+	case zerosBefore(file, m.contentEnd, min(m.contentSize, m.zeroTail)):
 		return "zeros where the payload ends"
 	}
 	return ""
@@ -105,6 +105,7 @@ type members struct {
 	end     int64 // of the last member that was seen, and its padding; with cut, what the file had to have at least
 
 	contentEnd, contentSize int64 // of the payload
+	zeroTail                int64 // of it
 }
 
 // walkMembers goes from header to header.
@@ -159,7 +160,10 @@ func (m *members) see(h *tar.Header, at int64) {
 	m.end = padded(at, h.Size)
 	m.header = m.header || strings.HasPrefix(h.Name, "header.tar")
 	if isPayload(h.Name) {
-		m.payload, m.contentEnd, m.contentSize = true, at+h.Size, h.Size
+		m.payload, m.contentEnd, m.contentSize, m.zeroTail = true, at+h.Size, h.Size, zeroTail
+		if strings.HasSuffix(h.Name, ".tar") {
+			m.zeroTail = zeroTailPlain
+		}
 	}
 }
 
@@ -190,13 +194,10 @@ func padded(at, size int64) int64 {
 	return at + (min(size, most)+block-1)&^(block-1)
 }
 
-// zerosBefore reports whether the last bytes of the content of size bytes that ends at end are all zero.
-func zerosBefore(file io.ReaderAt, end, size int64) bool {
-	b := make([]byte, min(size, zeroTail))
-	if len(b) == 0 {
-		return false
-	}
-	_, err := io.ReadFull(io.NewSectionReader(file, end-int64(len(b)), int64(len(b))), b)
+// zerosBefore reports whether the last n bytes before end are all zero.
+func zerosBefore(file io.ReaderAt, end, n int64) bool {
+	b := make([]byte, n)
+	_, err := io.ReadFull(io.NewSectionReader(file, end-n, n), b)
 	return err == nil && zeros(b)
 }
 

@@ -2,7 +2,6 @@ package scan
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,16 +47,16 @@ func (s *Stick) Open(f File) (*os.File, int64, error) {
 	return openFile(dir, name)
 }
 
-// Look opens a file that Tree found, and looks at it. Close the Candidate.
+// Look opens a file that Tree found, and looks at it. Close the Candidate. Errors do not name the file.
 func (s *Stick) Look(f File, v artifact.Verifier) (*Candidate, error) {
 	file, size, err := s.Open(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name, bare(err))
+		return nil, bare(err)
 	}
 	c, err := Look(file, size, v)
 	if err != nil {
 		file.Close() // only read
-		return nil, fmt.Errorf("%s: %w", f.Name, err)
+		return nil, err
 	}
 	c.Name, c.close = f.Name, file.Close
 	return c, nil

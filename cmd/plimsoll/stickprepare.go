@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/udev/prepare"
+)
+
+type stickPrepareOptions struct {
+	keys    []string
+	signKey string
+	serials []string
+}
+
+func (a *app) stickPrepareCommand() *cobra.Command {
+	var o stickPrepareOptions
+	cmd := &cobra.Command{
+		Use:   "prepare DIR FILE...",
+		Short: "Copy artifacts to a stick, and verify that it holds them",
+		Long: `Prepare copies artifacts to the stick that is mounted at DIR, into its folder
+plimsoll. Nothing is written before all of them were read and verified, with -k
+also who signed them, and it is known that they fit: FAT32 takes no file of
+4 GiB. Each is verified again on the way, and read back from the stick itself.
+An artifact that is there already, the same to the last byte, is kept.
+
+plimsoll/index.json lists what is there; --sign-key signs it, with a key that
+need not be one that devices trust. --serial limits the stick to the devices
+that are named. It is a convenience and no protection: anybody can change it.`,
+		Example: `  plimsoll stick prepare /media/usb release-8.mender -k public.pem`,
+		Args:    cobra.MinimumNArgs(2),
+		RunE: a.verb(func(ctx context.Context, args []string) error {
+			return a.runStickPrepare(ctx, o, args[0], args[1:])
+		}),
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key that the devices trust; may be given several times")
+	f.StringVar(&o.signKey, "sign-key", "", "private key that signs the index (PEM)")
+	f.StringArrayVar(&o.serials, "serial", nil, "serial number of a device that the stick is for; may be given several times")
+	return cmd
+}
+
+func (a *app) runStickPrepare(ctx context.Context, o stickPrepareOptions, dir string, files []string) error {
+	opts := prepare.Options{Serials: o.serials, Progress: a.out.count}
+	if len(o.keys) > 0 {
+		ring, err := signing.LoadKeyring(o.keys...)
+		if err != nil {
+			return err
+		}
+		opts.Verifier = ring
+	}
+	if o.signKey != "" {
+		key, err := signing.LoadPrivateKey(o.signKey)
+		if err != nil {
+			return err
+		}
+		opts.Signer = key
+	}
+	placed, err := prepare.Prepare(ctx, dir, files, opts)
+	if err != nil {
+		return err
+	}
+	for _, p := range placed {
+		a.placed(p)
+	}
+	a.out.result("prepared", fields{"stick": dir, "artifacts": len(placed), "checked": len(o.keys) > 0},
+		"%s is ready: eject it before pulling it out", dir)
+	return nil
+}
+
+func (a *app) placed(p prepare.Placed) {
+	how := "copied and verified"
+	if p.Kept {
+		how = "was there"
+	}
+	a.out.result("artifact", fields{
+		"file": p.File, "artifact": p.Artifact, "version": p.Version, "device_types": p.DeviceTypes,
+		"size": p.Size, "sha256": p.SHA256, "kept": p.Kept,
+	}, "%s: %s", filepath.Join("plimsoll", p.File), fmt.Sprintf("%s, for %s, %s: %s", named(p.Artifact, p.Version), strings.Join(p.DeviceTypes, " and "), size(p.Size), how))
+}
