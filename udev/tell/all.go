@@ -29,6 +29,15 @@ func (s *Several) Tell(m Message) {
 	}
 }
 
+// Reset gives back the lights among them.
+func (s *Several) Reset() {
+	for _, t := range s.tellers {
+		if r, ok := t.(interface{ Reset() }); ok {
+			r.Reset()
+		}
+	}
+}
+
 // Close closes those that can be closed, all at once, and returns what went
 // wrong with any of them.
 func (s *Several) Close() error {

@@ -14,7 +14,10 @@ type listener struct {
 	heard []Message
 	slow  time.Duration
 	fault error
+	reset int
 }
+
+func (l *listener) Reset() { l.reset++ }
 
 func (l *listener) Tell(m Message) { l.heard = append(l.heard, m) }
 
@@ -44,6 +47,9 @@ func TestAll(t *testing.T) {
 		}
 		if c.told != len(want) {
 			t.Errorf("told %d times", c.told)
+		}
+		if s.Reset(); a.reset != 1 || b.reset != 1 {
+			t.Errorf("reset %d and %d times", a.reset, b.reset)
 		}
 		began := time.Now()
 		if err := s.Close(); !errors.Is(err, one) || !errors.Is(err, two) || time.Since(began) != time.Minute {
