@@ -96,6 +96,8 @@ func (p *Program) call(m Message) error {
 	said := &tail{}
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stderr = "/", environment(m), said
+	// Its own group, but not its own session: whoever looks for orphans among the
+	// children of this process knows them by a session that is not its own.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = hookEnd
 	if err := cmd.Start(); err != nil {

@@ -12,7 +12,7 @@ type Pattern string
 
 const (
 	Steady Pattern = "steady" // it went well, and you may take the stick
-	Slow   Pattern = "slow"   // the device waits; nothing was changed
+	Slow   Pattern = "slow"   // the device waits, and works as before
 	Fast   Pattern = "fast"   // leave the stick in, and the device on
 	Blinks Pattern = "code"   // it is over, and did not go well: count
 )
