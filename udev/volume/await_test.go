@@ -2,6 +2,8 @@ package volume
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,9 +55,12 @@ func TestAwait(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	m := machine(t)
-	m.device(onUSB, make([]byte, mib), "diskseq=17")
+	dir := m.device(onUSB, make([]byte, mib), "diskseq=17", "device/ioerr_cnt=0x1")
 	there, err := Find(m.sys, "sda")
 	must(t, err)
+	write(t, filepath.Join(dir, "device/ioerr_cnt"), "0x2\n")
+	worn, uncounted := there, there
+	there.Errors, uncounted.Errors = 2, -1
 	gone := there
 	gone.Seq = 16
 	for _, c := range []struct {
@@ -64,8 +69,12 @@ func TestExplain(t *testing.T) {
 		err   error
 		want  error
 	}{
-		{"read error", there, unix.EIO, ErrMedium},
-		{"medium error", there, unix.ENODATA, ErrMedium},
+		{"read error of the disk's", worn, unix.EIO, ErrMedium},
+		{"read error that the disk knows nothing of", there, unix.EIO, ErrCorrupt},
+		{"read error where nobody counts", uncounted, unix.EIO, ErrMedium},
+		{"medium error", worn, unix.ENODATA, ErrMedium},
+		{"damage", there, unix.EUCLEAN, ErrCorrupt},
+		{"damage that was explained before", there, fmt.Errorf("%w: %w", ErrCorrupt, unix.EIO), ErrCorrupt},
 		{"full", there, unix.ENOSPC, unix.ENOSPC},
 		{"full, and gone", gone, unix.ENOSPC, unix.ENOSPC},
 		{"no such device", there, unix.ENXIO, unix.ENXIO},
@@ -75,8 +84,13 @@ func TestExplain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			got := Volume{Stick: c.stick}.Explain(c.err)
-			if !errors.Is(got, c.want) || !errors.Is(got, c.err) || errors.Is(got, ErrMedium) != (c.want == ErrMedium) || errors.Is(got, ErrGone) != (c.want == ErrGone) {
+			if !errors.Is(got, c.want) || !errors.Is(got, c.err) {
 				t.Errorf("got %v, want %v", got, c.want)
+			}
+			for _, other := range []error{ErrMedium, ErrGone, ErrCorrupt} {
+				if other != c.want && errors.Is(got, other) {
+					t.Errorf("got %v, which is %v as well", got, other)
+				}
 			}
 		})
 	}

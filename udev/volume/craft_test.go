@@ -78,7 +78,7 @@ func saneExt(patches ...patch) []byte {
 // masterBootRecord is what is on a disk with one partition, after the boot code.
 func masterBootRecord(code string, kind byte) []byte {
 	return craft(4*mib, patch{0, code}, patch{440, "\x01\x02\x03\x04"},
-		patch{446, "\x80\x20\x21\x00" + string(kind) + "\xfe\xff\xff" + le32(2048) + le32(6144)}, patch{510, "\x55\xaa"})
+		patch{446, "\x80\x20\x21\x00" + string([]byte{kind}) + "\xfe\xff\xff" + le32(2048) + le32(6144)}, patch{510, "\x55\xaa"})
 }
 
 // grub is how the boot code begins that sits in most of them: with a jump, as

@@ -54,6 +54,8 @@ func loop(t *testing.T, file string, args ...string) string {
 	asRoot(t)
 	dev := run(t, "losetup", append(args, "-f", "--show", file)...)
 	t.Cleanup(func() {
+		// A flag would stay with the device, whatever is attached to it next.
+		run(t, "blockdev", "--setrw", dev)
 		if out, err := exec.Command("losetup", "-d", dev).CombinedOutput(); err != nil {
 			t.Errorf("detach %s: %v %s", dev, err, out)
 		}
@@ -139,9 +141,12 @@ func (m tree) link(target, name string) {
 func summary(vs []Volume) (all []string) {
 	for _, v := range vs {
 		s := fmt.Sprintf("%s %d %s", filepath.Base(v.Device), v.Part, v.Kind)
-		for name, is := range map[string]bool{"": false, " esp": v.ESP, " clean": v.Clean, " ro": v.ReadOnly, " bad": v.Err != nil} {
-			if is {
-				s += name
+		for _, f := range []struct {
+			name string
+			is   bool
+		}{{" esp", v.ESP}, {" clean", v.Clean}, {" ro", v.ReadOnly}, {" bad", v.Err != nil}} {
+			if f.is {
+				s += f.name
 			}
 		}
 		all = append(all, s)
@@ -265,13 +270,13 @@ func TestFind(t *testing.T) {
 	got, err := Find(m.sys, "sda")
 	must(t, err)
 	got.host = host{}
-	want := Stick{Name: "sda", Seq: 17, Size: mib, USB: true, Removable: true, ReadOnly: true, Model: "Gen?eric Flash Disk", ReadErrors: 31}
+	want := Stick{Name: "sda", Seq: 17, Size: mib, USB: true, Removable: true, ReadOnly: true, Model: "Gen?eric Flash Disk", Errors: 31}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Stick{}, host{})); diff != "" {
 		t.Error(diff)
 	}
 	got, err = Find(m.sys, "mmcblk0")
 	must(t, err)
-	if got.USB || got.Removable {
+	if got.USB || got.Removable || got.Errors != -1 {
 		t.Errorf("mmcblk0: got %+v, want it on no USB", got)
 	}
 }

@@ -17,7 +17,7 @@ var made = []struct {
 	tool string
 }{
 	{"FAT12", VFAT, 2, "mkfs.vfat -F 12 -n TWELVE FILE"},
-	{"FAT16", VFAT, 32, "mkfs.vfat -F 16 -n SIX=TEEN FILE"},
+	{"FAT16", VFAT, 32, "mkfs.vfat -F 16 -n SIX-TEEN FILE"},
 	{"FAT32", VFAT, 64, "mkfs.vfat -F 32 -n THIRTY-TWO FILE"},
 	{"FAT32 without label", VFAT, 64, "mkfs.vfat -F 32 FILE"},
 	{"FAT of large sectors", VFAT, 64, "mkfs.vfat -S 4096 -n LARGE FILE"},
@@ -100,8 +100,11 @@ func TestMade(t *testing.T) {
 			if want.kind != c.kind {
 				t.Fatalf("blkid: got %+v, want %s", want, c.kind)
 			}
-			if c.kind == ISO9660 {
+			switch c.kind {
+			case ISO9660:
 				want.uuid = "" // is its date
+			case NTFS:
+				want.label = "" // is a file, too far for what is never mounted as a rule
 			}
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(content{})); diff != "" {
 				t.Errorf("blkid and we differ:\n%s", diff)

@@ -112,7 +112,6 @@ func (v Volume) claim() (*os.File, error) {
 
 // attach mounts the volume, and makes sure of what was mounted.
 func (m *Mounted) attach(d driver) error {
-	before := m.readErrors()
 	var err error
 	for _, o := range d.options {
 		if m.Unclean != "" && m.Kind == Ext4 {
@@ -124,16 +123,13 @@ func (m *Mounted) attach(d driver) error {
 		}
 	}
 	if err != nil {
-		return m.refusal(err, m.readErrors() > before)
+		return m.refusal(err)
 	}
 	if err := m.check(); err != nil {
 		return errors.Join(err, unix.Unmount(m.Dir, unix.MNT_DETACH))
 	}
 	return nil
 }
-
-// readErrors is the disk's own count of what it could not do.
-func (m *Mounted) readErrors() int64 { return m.Stick.host.stick(m.diskBlock()).ReadErrors }
 
 // check opens the mounted folder, which must be on this very device.
 func (m *Mounted) check() error {
@@ -155,7 +151,7 @@ func (m *Mounted) check() error {
 }
 
 // refusal says what it means that the kernel does not mount.
-func (m *Mounted) refusal(err error, readErrors bool) error {
+func (m *Mounted) refusal(err error) error {
 	switch {
 	case m.Stick.Gone():
 		return fmt.Errorf("%w: %w", ErrGone, err)
@@ -163,7 +159,7 @@ func (m *Mounted) refusal(err error, readErrors bool) error {
 		return &KindError{Kind: m.Kind, NoDriver: true, Why: "the kernel has no driver " + drivers[m.Kind].fstype}
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %w", ErrInUse, err)
-	case errors.Is(err, unix.EIO) && (readErrors || m.unreadable()):
+	case errors.Is(err, unix.EIO) && (m.Stick.Errors >= 0 || m.unreadable()):
 		return m.Explain(err)
 	}
 	if isAny(err, corrupt) {
