@@ -78,6 +78,8 @@ func TestExplain(t *testing.T) {
 		{"full", there, unix.ENOSPC, unix.ENOSPC},
 		{"full, and gone", gone, unix.ENOSPC, unix.ENOSPC},
 		{"no such device", there, unix.ENXIO, unix.ENXIO},
+		{"read-only", there, unix.EROFS, unix.EROFS},
+		{"read-only, and gone", gone, unix.EROFS, ErrGone},
 		{"read error, and gone", gone, unix.EIO, ErrGone},
 		{"no such device, and gone", gone, unix.ENODEV, ErrGone},
 	} {

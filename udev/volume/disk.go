@@ -198,10 +198,11 @@ func (v *Volume) take(c content) {
 func (v Volume) Explain(err error) error { return v.Stick.explain(err) }
 
 // What the kernel says of a medium that answers wrongly, and of one that does
-// not answer any more, which may begin like the former.
+// not answer any more, which may begin like the former. A file system that
+// cannot write any more becomes read-only.
 var (
 	badMedium = []error{unix.EIO, unix.EREMOTEIO, unix.ENODATA}
-	noMedium  = []error{unix.ENXIO, unix.ENODEV, unix.ENOMEDIUM, unix.ESHUTDOWN}
+	noMedium  = []error{unix.ENXIO, unix.ENODEV, unix.ENOMEDIUM, unix.ESHUTDOWN, unix.EROFS}
 )
 
 func (s Stick) explain(err error) error {

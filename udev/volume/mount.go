@@ -157,6 +157,8 @@ func (m *Mounted) refusal(err error) error {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	case errors.Is(err, unix.ENODEV):
 		return &KindError{Kind: m.Kind, NoDriver: true, Why: "the kernel has no driver " + drivers[m.Kind].fstype}
+	case errors.Is(err, unix.EINVAL) && m.Kind == VFAT: // nothing else of what was checked already would be
+		return &KindError{Kind: m.Kind, NoDriver: true, Why: "the kernel has no table of characters for it, such as nls_cp437"}
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	case errors.Is(err, unix.EIO) && (m.Stick.Errors >= 0 || m.unreadable()):
@@ -168,8 +170,7 @@ func (m *Mounted) refusal(err error) error {
 	return m.Explain(err)
 }
 
-// corrupt is what drivers say of a file system that they do not understand. (Of
-// a FAT, EINVAL may mean as well that the kernel has no table of characters.)
+// corrupt is what drivers say of a file system that they do not understand.
 var corrupt = []error{
 	unix.EINVAL, unix.EUCLEAN, unix.EBADMSG, unix.EIO, unix.EFBIG, unix.EOVERFLOW, unix.ERANGE, unix.ESTALE, unix.ENOTBLK,
 }
