@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -264,6 +265,25 @@ func TestWritableRefuses(t *testing.T) {
 			t.Error("the write protection was lifted")
 		}
 	})
+	t.Run("a stick that somebody has marked", func(t *testing.T) {
+		dev := loop(t, ext4Image(t))
+		run(t, "blockdev", "--setro", dev)
+		m := mount(t, only(t, "", "", filepath.Base(dev)))
+		if err := m.Writable(); !errors.Is(err, ErrWriteProtected) {
+			t.Errorf("got %v, want ErrWriteProtected", err)
+		}
+		must(t, m.Close())
+		if readOnlyFlag(t, dev) == 0 {
+			t.Error("the mark was lifted")
+		}
+	})
+	t.Run("what was dirty when it was found", func(t *testing.T) {
+		m := mount(t, plug(t, ext4Image(t)))
+		m.Clean = false
+		if err := m.Writable(); !errors.Is(err, ErrDirty) {
+			t.Errorf("got %v, want ErrDirty", err)
+		}
+	})
 	t.Run("what became dirty meanwhile", func(t *testing.T) {
 		v := plug(t, ext4Image(t))
 		m := mount(t, v)
@@ -392,6 +412,33 @@ func TestReadOnlyWhileWriting(t *testing.T) {
 	must(t, errors.Join(err, f.Close()))
 	must(t, m.ReadOnly())
 	must(t, m.Close())
+}
+
+// Writes that the stick took and lost must not be reported as written: here the
+// file behind it has less room than it says.
+func TestLostWrites(t *testing.T) {
+	for _, finish := range []string{"ReadOnly", "Close"} {
+		room := t.TempDir()
+		run(t, "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", room)
+		t.Cleanup(func() { run(t, "umount", room) })
+		file := filepath.Join(room, "disk.img")
+		run(t, "cp", "--sparse=always", ext4Image(t), file)
+		m, err := plug(t, file).Mount(t.TempDir())
+		must(t, err)
+		must(t, m.Writable())
+		must(t, os.WriteFile(filepath.Join(m.Dir, "report"), bytes.Repeat([]byte("x"), 6*mib), 0o644)) // is in memory
+		if finish == "ReadOnly" {
+			if err := m.ReadOnly(); !errors.Is(err, ErrMedium) {
+				t.Errorf("ReadOnly: got %v, want ErrMedium", err)
+			}
+		}
+		if err := m.Close(); finish == "Close" && !errors.Is(err, ErrMedium) {
+			t.Errorf("Close: got %v, want ErrMedium", err)
+		}
+		if mountLine(t, m.Dir) != "" {
+			t.Errorf("%s: still mounted", finish)
+		}
+	}
 }
 
 // pluggedTree is a stick that can be pulled out: an ext4 on a partition in a copied sysfs.
