@@ -14,7 +14,8 @@ FILES := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot depmod:kmod qemu-system-aarch64:qemu-system-arm
 TEST := $(FILES) $(DEMO) sfdisk:fdisk mkfs.btrfs:btrfs-progs bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd cpio:cpio gcc:gcc \
-	mender:mender-client mdb_load:lmdb-utils
+	mender:mender-client mdb_load:lmdb-utils \
+	mkfs.exfat:exfatprogs mkfs.ntfs:ntfs-3g cryptsetup:cryptsetup-bin mkfs.xfs:xfsprogs mkfs.f2fs:f2fs-tools mksquashfs:squashfs-tools xorriso:xorriso partx:util-linux
 BENCH := $(DEMO) mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
@@ -33,7 +34,7 @@ demo-files: need-files build ## a device made of files, in a minute, without roo
 
 test: need-test check ## every kind of test; long counts as a seeded sample
 	go test -timeout 40m ./...
-	CGO_ENABLED=1 go test -race -timeout 20m ./signing ./bootloader ./partition
+	CGO_ENABLED=1 go test -race -timeout 20m ./signing ./bootloader ./partition ./udev/volume
 	CGO_ENABLED=1 go test -race -timeout 20m -run '$(RACE)' ./artifact ./cmd/plimsoll
 	docs/demo.sh build/plimsoll > build/demo.txt
 

@@ -89,14 +89,14 @@ func (h host) settle(d block) (map[int]use, error) {
 	var (
 		start = time.Now()
 		since = start
-		last  []string
+		last  map[int]string
 		uses  map[int]use
 	)
 	for {
 		if d.bytes() == 0 {
 			return nil, ErrGone
 		}
-		if now := h.shown(d); !slices.Equal(now, last) {
+		if now := h.shown(d); !maps.Equal(now, last) {
 			last, since, uses = now, time.Now(), nil
 		}
 		quiet, over := time.Since(since) >= settleQuiet, time.Since(start) >= settleLimit
@@ -106,21 +106,21 @@ func (h host) settle(d block) (map[int]use, error) {
 				return nil, err
 			}
 		}
-		if over || quiet && complete(d, uses) {
+		if over || quiet && complete(d, last, uses) {
 			return uses, nil
 		}
 		time.Sleep(settlePoll)
 	}
 }
 
-// shown lists what there is of a disk: its partitions that have a node, and how
-// large it is.
-func (h host) shown(d block) []string {
-	all := []string{d.attr("size")}
+// shown lists what there is of a disk: how large it is (0), and its partitions,
+// by number, that have a node.
+func (h host) shown(d block) map[int]string {
+	all := map[int]string{0: d.attr("size")}
 	for _, p := range d.partitions() {
 		if f, err := h.open(p); err == nil {
 			f.Close()
-			all = append(all, p.name()+" "+p.attr("start")+" "+p.attr("size"))
+			all[int(p.number("partition"))] = p.attr("start") + " " + p.attr("size")
 		}
 	}
 	return all
@@ -148,14 +148,20 @@ func (h host) uses(d block) (map[int]use, error) {
 	return uses, nil
 }
 
-// complete reports whether the kernel shows all partitions that the table names.
-func complete(d block, uses map[int]use) bool {
-	missing := maps.Clone(uses)
+// complete reports whether the partitions that are shown are all that sysfs
+// lists and the table names. Extended ones are hidden by some kernels.
+func complete(d block, shown map[int]string, uses map[int]use) bool {
 	for _, p := range d.partitions() {
-		delete(missing, int(p.number("partition")))
+		if _, ok := shown[int(p.number("partition"))]; !ok {
+			return false
+		}
 	}
-	maps.DeleteFunc(missing, func(_ int, u use) bool { return u == nothing }) // old kernels hide extended ones
-	return len(missing) == 0
+	for n, u := range uses {
+		if _, ok := shown[n]; !ok && u != nothing {
+			return false
+		}
+	}
+	return true
 }
 
 // volume looks at one partition, or at a disk without any.
@@ -185,21 +191,26 @@ func (v *Volume) take(c content) {
 }
 
 // Explain says what a failed read or write of a file on the volume means: that
-// the stick was pulled out ([ErrGone]) or that it is wearing out ([ErrMedium]).
-// It waits up to two seconds for the kernel to notice that the stick is gone.
-// Errors of another origin are returned as they are.
+// the stick was pulled out ([ErrGone]), that it is wearing out ([ErrMedium]), or
+// that the file system is damaged ([ErrCorrupt]), of which drivers say that it
+// is an I/O error as well. It waits up to two seconds for the kernel to notice
+// that the stick is gone. Errors of another origin are returned as they are.
 func (v Volume) Explain(err error) error { return v.Stick.explain(err) }
 
 // What the kernel says of a medium that answers wrongly, and of one that does
-// not answer any more, which may begin like the former.
+// not answer any more, which may begin like the former. A file system that
+// cannot write any more becomes read-only.
 var (
 	badMedium = []error{unix.EIO, unix.EREMOTEIO, unix.ENODATA}
-	noMedium  = []error{unix.ENXIO, unix.ENODEV, unix.ENOMEDIUM, unix.ESHUTDOWN}
+	noMedium  = []error{unix.ENXIO, unix.ENODEV, unix.ENOMEDIUM, unix.ESHUTDOWN, unix.EROFS}
 )
 
 func (s Stick) explain(err error) error {
+	if isAny(err, []error{unix.EUCLEAN, unix.EBADMSG}) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	bad := isAny(err, badMedium)
-	if !bad && !isAny(err, noMedium) || errors.Is(err, ErrGone) {
+	if !bad && !isAny(err, noMedium) || isAny(err, []error{ErrGone, ErrCorrupt}) {
 		return err
 	}
 	for range 20 {
@@ -208,10 +219,22 @@ func (s Stick) explain(err error) error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if bad && !errors.Is(err, ErrMedium) {
-		err = fmt.Errorf("%w: %w", ErrMedium, err)
+	switch {
+	case !bad, errors.Is(err, ErrMedium):
+		return err
+	case s.Errors >= 0 && s.now().Errors == s.Errors:
+		return fmt.Errorf("%w: %w", ErrCorrupt, err) // the disk did all that it was asked for
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrMedium, err)
+}
+
+// now looks at the stick again.
+func (s Stick) now() Stick {
+	b, err := s.host.disk(s.Name)
+	if err != nil {
+		return s // gone, which is found out elsewhere
+	}
+	return s.host.stick(b)
 }
 
 func isAny(err error, any []error) bool {

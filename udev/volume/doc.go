@@ -43,10 +43,12 @@ var (
 	// ErrKind: the file system is not one that is mounted here, or that is
 	// asked for. Always a [KindError].
 	ErrKind = errors.New("file system is not supported")
-	// ErrCorrupt: the kernel would not mount a file system of a kind it knows.
+	// ErrCorrupt: the kernel does not mount a file system of a kind that it
+	// knows, or finds files in it that lead nowhere.
 	ErrCorrupt = errors.New("file system is damaged")
-	// ErrMedium: the stick answers, but not every read: it is wearing out.
-	ErrMedium = errors.New("stick has read errors")
+	// ErrMedium: the stick answers, but cannot do all that it is asked for: it is
+	// wearing out.
+	ErrMedium = errors.New("stick has read or write errors")
 	// ErrDirty: the file system was not put away in order (pulled out, or in
 	// use elsewhere), so nothing is written to it.
 	ErrDirty = errors.New("file system was not unmounted cleanly")

@@ -17,7 +17,8 @@ type fat struct {
 
 // fat reads the parameter block. Nothing in it is a mark, so every number must
 // fit the others: what begins with a jump and ends in 55 AA is as well every
-// boot record, and much that is none.
+// boot record, and much that is none. What passes has no number that Linux's
+// driver refuses.
 func (im image) fat() (fat, bool) {
 	f := fat{
 		im: im, sector: int64(im.u16(11)), media: im.u8(21), reserved: int64(im.u16(14)),
@@ -42,11 +43,13 @@ func (im image) fat() (fat, bool) {
 		f.reserved == 0, fats != 1 && fats != 2, f.media != 0xf0 && f.media < 0xf8,
 		length == 0, f.data >= f.total,
 		wide && (entries != 0 || im.u16(42) != 0), // root is a chain; only version 0.0 exists
-		!wide && entries == 0:
+		!wide && (entries == 0 || entries*32%f.sector != 0):
 		return fat{}, false
 	}
 	clusters := (f.total - f.data) / cluster
 	switch {
+	case wide && clusters > 0x0ffffff6:
+		return fat{}, false
 	case wide:
 		f.bits = 32
 		f.root = f.data + (int64(im.u32(44))-2)*cluster

@@ -30,7 +30,7 @@ const (
 // written. It is [ErrKind].
 type KindError struct {
 	Kind     Kind
-	NoDriver bool   // it would be mounted, had the kernel the driver
+	NoDriver bool   // it would be mounted, had the kernel what that needs
 	Why      string // for people
 }
 

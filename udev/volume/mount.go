@@ -112,7 +112,6 @@ func (v Volume) claim() (*os.File, error) {
 
 // attach mounts the volume, and makes sure of what was mounted.
 func (m *Mounted) attach(d driver) error {
-	before := m.readErrors()
 	var err error
 	for _, o := range d.options {
 		if m.Unclean != "" && m.Kind == Ext4 {
@@ -124,16 +123,13 @@ func (m *Mounted) attach(d driver) error {
 		}
 	}
 	if err != nil {
-		return m.refusal(err, m.readErrors() > before)
+		return m.refusal(err)
 	}
 	if err := m.check(); err != nil {
 		return errors.Join(err, unix.Unmount(m.Dir, unix.MNT_DETACH))
 	}
 	return nil
 }
-
-// readErrors is the disk's own count of what it could not do.
-func (m *Mounted) readErrors() int64 { return m.Stick.host.stick(m.diskBlock()).ReadErrors }
 
 // check opens the mounted folder, which must be on this very device.
 func (m *Mounted) check() error {
@@ -155,15 +151,17 @@ func (m *Mounted) check() error {
 }
 
 // refusal says what it means that the kernel does not mount.
-func (m *Mounted) refusal(err error, readErrors bool) error {
+func (m *Mounted) refusal(err error) error {
 	switch {
 	case m.Stick.Gone():
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	case errors.Is(err, unix.ENODEV):
 		return &KindError{Kind: m.Kind, NoDriver: true, Why: "the kernel has no driver " + drivers[m.Kind].fstype}
+	case errors.Is(err, unix.EINVAL) && m.Kind == VFAT: // nothing else of what was checked already would be
+		return &KindError{Kind: m.Kind, NoDriver: true, Why: "the kernel has no table of characters for it, such as nls_cp437"}
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %w", ErrInUse, err)
-	case errors.Is(err, unix.EIO) && (readErrors || m.unreadable()):
+	case errors.Is(err, unix.EIO) && (m.Stick.Errors >= 0 || m.unreadable()):
 		return m.Explain(err)
 	}
 	if isAny(err, corrupt) {
@@ -172,8 +170,7 @@ func (m *Mounted) refusal(err error, readErrors bool) error {
 	return m.Explain(err)
 }
 
-// corrupt is what drivers say of a file system that they do not understand. (Of
-// a FAT, EINVAL may mean as well that the kernel has no table of characters.)
+// corrupt is what drivers say of a file system that they do not understand.
 var corrupt = []error{
 	unix.EINVAL, unix.EUCLEAN, unix.EBADMSG, unix.EIO, unix.EFBIG, unix.EOVERFLOW, unix.ERANGE, unix.ESTALE, unix.ENOTBLK,
 }

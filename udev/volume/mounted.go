@@ -14,31 +14,29 @@ type Mounted struct {
 	Volume
 	Dir string // where
 
-	node    *os.File // the block device, open for reading: pins its number, and flushes
-	root    *os.File // the mounted folder: collects write errors from the beginning
-	roAs    int      // what the block device's own flag was
-	written bool     // mounted for writing now
-	closed  bool
+	node      *os.File // the block device, open for reading: pins its number, and flushes
+	root      *os.File // the mounted folder: collects write errors from the beginning
+	protected bool     // the block device was read-only before
+	written   bool     // mounted for writing now
+	damaged   bool     // as was found while it was read
+	closed    bool
 }
 
-func (m *Mounted) diskBlock() block {
-	b, err := m.Stick.host.disk(m.Stick.Name)
-	if err != nil {
-		return "" // gone: every attribute is empty
-	}
-	return b
+// Explain is [Volume.Explain], and remembers: a file system that was found
+// damaged is not written any more.
+func (m *Mounted) Explain(err error) error {
+	err = m.Volume.Explain(err)
+	m.damaged = m.damaged || errors.Is(err, ErrCorrupt)
+	return err
 }
 
-// lock marks the block device as read-only, for the kernel too.
+// lock marks the block device as read-only, for the kernel too, if it is not.
+//
+// A partition's own flag that the disk has not is what a process left that was
+// killed: write-protected is the disk, never a part of it.
 func (m *Mounted) lock() error {
 	ro, err := unix.IoctlGetInt(int(m.node.Fd()), unix.BLKROGET)
-	if err == nil {
-		m.roAs = ro
-		// A partition's own flag that the disk has not is what a process left
-		// that was killed: write-protected is the disk, never a part of it.
-		if m.Part > 0 && !m.Volume.ReadOnly {
-			m.roAs = 0
-		}
+	if m.protected = ro != 0 && (m.Part == 0 || m.Volume.ReadOnly); err == nil && !m.protected {
 		err = m.setReadOnly(1)
 	}
 	if err != nil {
@@ -48,7 +46,7 @@ func (m *Mounted) lock() error {
 }
 
 func (m *Mounted) unlock() error {
-	if m.roAs != 0 {
+	if m.protected {
 		return nil
 	}
 	return m.setReadOnly(0)
@@ -60,8 +58,9 @@ func (m *Mounted) setReadOnly(ro int) error {
 
 // Writable mounts the volume for writing, until ReadOnly or Close. It refuses a
 // kind that is never written ([KindError]), a write-protected stick
-// ([ErrWriteProtected]) and a file system that is not clean ([ErrDirty]), which
-// is looked up again. It stays mounted read-only then.
+// ([ErrWriteProtected]), a file system that is not clean ([ErrDirty]), which is
+// looked up again, and one of which a failed read was explained as damage
+// ([ErrCorrupt]). It stays mounted read-only then.
 func (m *Mounted) Writable() error {
 	if err := m.writable(); err != nil {
 		return fmt.Errorf("mount %v for writing: %w", m.Volume, err)
@@ -79,8 +78,10 @@ func (m *Mounted) writable() error {
 		return ErrGone
 	case !drivers[m.Kind].writes:
 		return &KindError{Kind: m.Kind, Why: "it is never written"}
-	case m.Volume.ReadOnly || m.roAs != 0:
+	case m.Volume.ReadOnly || m.protected:
 		return ErrWriteProtected
+	case m.damaged:
+		return ErrCorrupt
 	case !m.Clean:
 		return fmt.Errorf("%w: %s", ErrDirty, m.Unclean)
 	}
@@ -134,15 +135,12 @@ func (m *Mounted) readOnly() error {
 	if !m.written {
 		return nil
 	}
-	errs := errors.Join(
-		m.step("flush", unix.Syncfs(int(m.root.Fd()))),
-		m.step("remount", unix.Mount("", m.Dir, "", mountFlags|unix.MS_REMOUNT|unix.MS_RDONLY, "")),
-	)
-	if errs == nil {
-		m.written = false
-		errs = errors.Join(m.step("flush the device", m.node.Sync()), m.step("mark as read-only", m.setReadOnly(1)))
+	flushed := m.step("flush", unix.Syncfs(int(m.root.Fd())))
+	if err := unix.Mount("", m.Dir, "", mountFlags|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return errors.Join(flushed, m.step("remount", err))
 	}
-	return errs
+	m.written = false
+	return errors.Join(flushed, m.step("flush the device", m.node.Sync()), m.step("mark as read-only", m.setReadOnly(1)))
 }
 
 func (m *Mounted) step(what string, err error) error {

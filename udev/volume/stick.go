@@ -7,14 +7,14 @@ import (
 
 // A Stick is a disk as the kernel knows it.
 type Stick struct {
-	Name       string // sda
-	Seq        int64  // the kernel's number of this disk since boot (diskseq); 0 before Linux 5.15
-	Size       int64  // bytes; 0 is a card reader without a card
-	USB        bool   // it is on a USB bus
-	Removable  bool   // its medium can be taken out; many sticks say so, most USB disks do not
-	ReadOnly   bool   // it is write-protected
-	Model      string // maker and model as it says itself, made printable
-	ReadErrors int64  // commands that it did not carry out (ioerr_cnt), since it was plugged in
+	Name      string // sda
+	Seq       int64  // the kernel's number of this disk since boot (diskseq); 0 before Linux 5.15
+	Size      int64  // bytes; 0 is a card reader without a card
+	USB       bool   // it is on a USB bus
+	Removable bool   // its medium can be taken out; many sticks say so, most USB disks do not
+	ReadOnly  bool   // it is write-protected
+	Model     string // maker and model as it says itself, made printable
+	Errors    int64  // commands that it did not carry out since it was plugged in (ioerr_cnt; one or two are usual); -1 if the kernel does not count
 
 	host host
 }
@@ -35,12 +35,16 @@ var usbBus = regexp.MustCompile(`/usb[0-9]+/`)
 
 func (h host) stick(b block) Stick {
 	model := strings.Join(strings.Fields(b.attr("device", "vendor")+" "+b.attr("device", "model")), " ")
+	failed := int64(-1)
+	if b.attr("device", "ioerr_cnt") != "" {
+		failed = b.number("device", "ioerr_cnt")
+	}
 	return Stick{
 		Name: b.name(), Seq: b.number("diskseq"), Size: b.bytes(),
 		USB:       usbBus.MatchString(strings.TrimPrefix(string(b), h.sys)),
 		Removable: b.number("removable") != 0,
 		ReadOnly:  b.number("ro") != 0,
-		Model:     ascii([]byte(model)), ReadErrors: b.number("device", "ioerr_cnt"),
+		Model:     ascii([]byte(model)), Errors: failed,
 		host: h,
 	}
 }
