@@ -165,10 +165,13 @@ func TestWriteLog(t *testing.T) {
 		path := filepath.Join(dir, "plimsoll/reports/SN-0042/12.log.sealed")
 		sealed := readFile(t, path)
 		for name, damage := range map[string]func() error{
-			"cut":         func() error { return os.Truncate(path, int64(len(sealed)/2)) },
-			"gone":        func() error { return os.Remove(path) },
-			"a link":      func() error { return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)) },
-			"sealed anew": func() error { b, err := public.Seal(sample(), []byte("lies\n")); return errors.Join(err, os.WriteFile(path, b, 0o644)) },
+			"cut":    func() error { return os.Truncate(path, int64(len(sealed)/2)) },
+			"gone":   func() error { return os.Remove(path) },
+			"a link": func() error { return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)) },
+			"sealed anew": func() error {
+				b, err := public.Seal(sample(), []byte("lies\n"))
+				return errors.Join(err, os.WriteFile(path, b, 0o644))
+			},
 		} {
 			must(t, damage())
 			r, err := Read(dir, ReadOptions{Office: k})

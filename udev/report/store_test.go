@@ -115,9 +115,9 @@ func TestStore(t *testing.T) {
 // TestStoreNumbers: whatever happens to the counter, no number is given twice.
 func TestStoreNumbers(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
+		name   string
 		break_ func(dir string) error
-		note  string
+		note   string
 	}{
 		{"lost", func(dir string) error { return os.Remove(filepath.Join(dir, counter)) }, "begin anew"},
 		{"empty", func(dir string) error { return os.Truncate(filepath.Join(dir, counter), 0) }, "begin anew"},
