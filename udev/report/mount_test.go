@@ -17,9 +17,10 @@ func TestMain(m *testing.M) {
 	const mark = "PLIMSOLL_TEST_NAMESPACE"
 	if os.Geteuid() == 0 && os.Getenv(mark) == "" {
 		path, err := exec.LookPath("unshare")
-		if err == nil {
-			os.Setenv(mark, "1")
-			err = unix.Exec(path, append([]string{"unshare", "--mount", "--propagation", "private", "/proc/self/exe"}, os.Args[1:]...), os.Environ())
+		self, err2 := os.Executable()
+		if err = errors.Join(err, err2); err == nil {
+			args := []string{path, "--mount", "--propagation", "private", self}
+			err = unix.Exec(path, append(args, os.Args[1:]...), append(os.Environ(), mark+"=1"))
 		}
 		fmt.Fprintln(os.Stderr, "unshare:", err)
 		os.Exit(1)
@@ -86,11 +87,7 @@ func media(t *testing.T) (all []medium) {
 	if !asRoot(t) {
 		return all
 	}
-	all = append(all, medium{"tmpfs", func(t *testing.T) (string, *os.Root) {
-		dir := t.TempDir()
-		mount(t, "tmpfs", dir, "tmpfs", 0, "size=1m")
-		return opened(t, dir)
-	}})
+	all = append(all, medium{"tmpfs", inMemory})
 	for _, kind := range []string{"ext4", "vfat"} {
 		if !kernelHas(t, kind) {
 			t.Logf("this kernel has no %s", kind)
@@ -103,6 +100,15 @@ func media(t *testing.T) (all []medium) {
 		}})
 	}
 	return all
+}
+
+// inMemory is a stick that costs no time, where one can be mounted.
+func inMemory(t *testing.T) (string, *os.Root) {
+	dir := t.TempDir()
+	if asRoot(t) {
+		mount(t, "tmpfs", dir, "tmpfs", 0, "size=1m")
+	}
+	return opened(t, dir)
 }
 
 // opened opens a stick until the test ends.

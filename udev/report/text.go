@@ -30,7 +30,7 @@ func (r Report) Text() string {
 type text struct{ lines []string }
 
 func (t *text) head(r *Report) {
-	t.add("plimsoll report %d of device %s", r.Sequence, or(r.Serial, "without a serial number"))
+	t.lines = wrap(fmt.Sprintf("plimsoll report %d of device %s", r.Sequence, or(r.Serial, "without a serial number")), textWidth)
 	t.add("")
 	t.field("Result", or(withCode(r.Result, r.Code), "not known"))
 	if !r.Final {
