@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "json": scriptJSON, "image": scriptImage, "bench": scriptBench, "holds": scriptHolds,
 			"env-has": scriptEnvHas, "remember": scriptRemember, "unchanged": scriptUnchanged, "cut": scriptCut, "flip": scriptFlip,
-			"mode": scriptMode,
+			"mode": scriptMode, "report": scriptReport,
 		},
 	})
 }

@@ -91,7 +91,7 @@ func (r *Report) shorten() bool {
 		return false
 	}
 	n := len(r.Health.Problems) - 1
-	r.Health = &Health{r.Health.Healthy, r.Health.Problems[:n], r.Health.More + 1}
+	r.Health = &Health{r.Health.Healthy, r.Health.Problems[:n], min(r.Health.More+1, maxMore)}
 	return true
 }
 

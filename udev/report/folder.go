@@ -75,7 +75,7 @@ func (d folder) openat(name string, flags int) (*os.File, error) {
 		fd, err := unix.Openat(int(d.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 		switch err {
 		case nil:
-			return os.NewFile(uintptr(fd), d.Name()+"/"+name), nil
+			return os.NewFile(uintptr(fd), path.Join(d.Name(), name)), nil
 		case unix.EINTR:
 		case unix.ENOTDIR, unix.ELOOP:
 			return nil, d.problem("open", name, errInTheWay)
@@ -124,9 +124,9 @@ func (d folder) make(name string, b []byte) error {
 }
 
 // overwrite writes b over the beginning of a file, in place: where the file is
-// as large as b, no block is allocated and none is freed. What was there is
-// blanked first, so that old and new are never side by side.
-func (d folder) overwrite(name string, b []byte) error {
+// as large as b, no block is allocated and none is freed. Where clear says so
+// what was there is blanked first, so that old and new are never side by side.
+func (d folder) overwrite(name string, b []byte, clear bool) error {
 	f, err := d.file(name, unix.O_RDWR)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (d folder) overwrite(name string, b []byte) error {
 		return f.Close()
 	}
 	err = nil
-	if !isBlank(old) {
+	if clear && !isBlank(old) {
 		_, err = f.WriteAt(blank(n), 0)
 		err = errors.Join(err, f.Sync())
 	}

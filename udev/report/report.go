@@ -24,6 +24,7 @@ const (
 	maxProblem  = 200
 	maxPhases   = 32
 	maxProblems = 16
+	maxMore     = 1e6
 	maxUptime   = 1e9 // seconds: thirty years
 )
 
@@ -115,14 +116,11 @@ func (r *Report) cleanHealth() {
 	if r.Health == nil {
 		return
 	}
-	h := Health{Healthy: r.Health.Healthy, More: min(max(0, r.Health.More), 1e6)}
-	for _, p := range r.Health.Problems {
-		if len(h.Problems) == maxProblems {
-			h.More++
-			continue
-		}
+	h := Health{Healthy: r.Health.Healthy, More: min(max(0, r.Health.More), maxMore)}
+	for _, p := range r.Health.Problems[:min(len(r.Health.Problems), maxProblems)] {
 		h.Problems = append(h.Problems, line(p, maxProblem))
 	}
+	h.More = min(h.More+len(r.Health.Problems)-len(h.Problems), maxMore)
 	r.Health = &h
 }
 

@@ -73,16 +73,15 @@ func (s *Store) Begin(r Report) (Report, error) {
 // Revision. It will be delivered, again if it was before.
 func (s *Store) Save(r *Report) error {
 	return s.locked(func() error {
-		kept := record{}
 		old, err := s.get(r.Sequence)
 		switch {
 		case err == nil:
-			kept.Delivered, r.Revision = old.Delivered, max(old.Report.Revision, r.Revision)
+			r.Revision = max(old.Report.Revision, r.Revision)
 		case !errors.Is(err, fs.ErrNotExist):
 			s.note("report %d: %v; it is written anew", r.Sequence, err)
 		}
 		r.Revision++
-		kept.Report = *r
+		kept := record{Report: *r}
 		err = s.put(&kept)
 		*r = kept.Report
 		return err

@@ -30,7 +30,7 @@ func (r Report) Text() string {
 type text struct{ lines []string }
 
 func (t *text) head(r *Report) {
-	t.add("plimsoll report %d of device %s", r.Sequence, or(r.Serial, "without a serial number"))
+	t.lines = wrap(fmt.Sprintf("plimsoll report %d of device %s", r.Sequence, or(r.Serial, "without a serial number")), textWidth)
 	t.add("")
 	t.field("Result", or(withCode(r.Result, r.Code), "not known"))
 	if !r.Final {
@@ -109,18 +109,11 @@ func (t *text) field(name, value string) {
 	}
 }
 
-// join gives what fits, and the end in any case.
+// join gives as many lines as there may be, and the end in any case. Lines have
+// so little room in a Report that 8 KiB are enough.
 func (t *text) join(end []string) string {
-	const sep = "\r\n"
-	tail := sep + strings.Join(end, sep) + sep
-	lines := t.lines[:min(len(t.lines), maxLines-len(end))]
-	for {
-		s := strings.Join(lines, sep) + tail
-		if len(s) <= fileSize {
-			return s
-		}
-		lines = lines[:len(lines)-1]
-	}
+	lines := append(t.lines[:min(len(t.lines), maxLines-len(end))], end...)
+	return strings.Join(lines, "\r\n") + "\r\n"
 }
 
 // wrap breaks a line at blanks, and within a word that is too long.

@@ -70,10 +70,10 @@ func write(stick *os.Root, r Report, o Options) (done bool, err error) {
 		return false, err
 	}
 	defer p.dir.Close()
-	if err := p.put(".json", padded(b)); err != nil {
+	if err := p.put(".json", padded(b), false); err != nil { // whatever is cut says whose it is
 		return false, err
 	}
-	err = p.put(".txt", padded([]byte(r.Text())))
+	err = p.put(".txt", padded([]byte(r.Text())), true)
 	if err == nil && sealed != nil {
 		err = writeLog(stick, &r, sealed)
 	}
@@ -87,10 +87,10 @@ type place struct {
 }
 
 // put writes one of the files of a place, in place if it is there.
-func (p place) put(ext string, b []byte) error {
+func (p place) put(ext string, b []byte, clear bool) error {
 	err := p.dir.make(p.name+ext, b)
 	if errors.Is(err, fs.ErrExist) {
-		err = p.dir.overwrite(p.name+ext, b)
+		err = p.dir.overwrite(p.name+ext, b, clear)
 	}
 	return err
 }
@@ -192,7 +192,8 @@ func fileNames(r *Report) []string {
 }
 
 // holds reports whether b is r, or as much of it as a cut left: it begins with
-// who it is.
+// who it is, or ends before that. Written over an older revision, it has the
+// same beginning wherever it was cut.
 func holds(b []byte, r *Report) bool {
 	if s, err := Parse(b); err == nil {
 		return s.same(r)
@@ -203,7 +204,12 @@ func holds(b []byte, r *Report) bool {
 		Store    string `json:"store,omitempty"`
 		Sequence int64  `json:"sequence"`
 	}{Schema, r.Serial, r.Store, r.Sequence})
-	return err == nil && bytes.HasPrefix(b, append([]byte(`{"report":`), append(bytes.TrimSuffix(who, []byte("}")), ',')...))
+	if err != nil {
+		return false
+	}
+	start := fmt.Appendf(nil, `{"report":%s,`, bytes.TrimSuffix(who, []byte("}")))
+	there := bytes.TrimRight(b, " \n")
+	return bytes.HasPrefix(there, start) || len(there) > 0 && bytes.HasPrefix(start, there)
 }
 
 // isRest reports whether b is what a cut leaves of a file that was just made:
