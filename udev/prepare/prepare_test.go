@@ -267,8 +267,8 @@ func TestSpace(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	stop := errors.New("stopped by a test")
 	src := t.TempDir()
-	one := build(t, "rel-1", 5<<20, 1)
-	files := []string{put(t, src, "a.mender", one), put(t, src, "b.mender", build(t, "rel-2", 5<<20, 2))}
+	one := build(t, "rel-1", 3<<19, 1)
+	files := []string{put(t, src, "a.mender", one), put(t, src, "b.mender", build(t, "rel-2", 3<<19, 2))}
 	seen := map[string]bool{}
 	for at := 1; ; at++ {
 		ctx, cancel := context.WithCancelCause(background)
@@ -281,6 +281,9 @@ func TestInterrupted(t *testing.T) {
 			}
 		}})
 		cancel(nil)
+		if n > at+1 { // the next step is announced before it looks
+			t.Errorf("stopped at %d, and went on to %d", at, n)
+		}
 		if n < at {
 			if err != nil {
 				t.Error(err)
@@ -395,6 +398,56 @@ func TestAfterFails(t *testing.T) {
 	}
 }
 
+// What is read back must be what was written, or the file does not get its name: artifacts and lists alike.
+func TestReadBackDiffers(t *testing.T) {
+	dir, src := t.TempDir(), t.TempDir()
+	file := put(t, src, "a.mender", build(t, "rel-1", 100_000, 1))
+	_, err := Prepare(background, dir, []string{file}, Options{Progress: func(step string, done, total int64) {
+		if step == StepVerify && done == 0 {
+			spoilPart(t, dir)
+		}
+	}})
+	if !errors.Is(err, ErrReadBack) {
+		t.Errorf("got %v", err)
+	}
+	if got := listing(t, dir); len(got) != 1 {
+		t.Errorf("left %v", got)
+	}
+	s, err := open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := s.placeBytes(onErr{background, func() { spoilPart(t, dir) }}, "list", []byte("text")); !errors.Is(err, ErrReadBack) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// onErr is a context that does something when it is asked for the first time.
+type onErr struct {
+	context.Context
+	do func()
+}
+
+func (o onErr) Err() error { o.do(); return nil }
+
+// spoilPart changes the file that has no name yet.
+func spoilPart(t *testing.T, dir string) {
+	t.Helper()
+	parts, err := filepath.Glob(filepath.Join(dir, "plimsoll/.plimsoll-*.part"))
+	if err != nil || len(parts) != 1 {
+		t.Fatalf("hidden files: %v, %v", parts, err)
+	}
+	b, err := os.ReadFile(parts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2]++
+	if err := os.WriteFile(parts[0], b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is on the medium counts, and not what is in memory: the medium beneath the file system changes one bit of what was written to it,
 // and the page cache, which has the right one, must not be believed. With O_DIRECT, and where a file system does not have it.
 func TestReadsBackPastTheCache(t *testing.T) {
@@ -407,6 +460,7 @@ func TestReadsBackPastTheCache(t *testing.T) {
 			run(t, "mkfs.ext4", "-q", "-F", "-E", "nodiscard", medium)
 			loop := strings.TrimSpace(run(t, "losetup", "--find", "--show", medium))
 			t.Cleanup(func() { run(t, "losetup", "--detach", loop) })
+			run(t, "blockdev", "--setrw", loop) // a loop device stays read-only if the one before was made so
 			dir := mounted(t, loop, "ext4", "")
 			image := build(t, "rel-1", 1<<20, 1)
 			put(t, dir, "plimsoll/a.mender", nil)

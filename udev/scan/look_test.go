@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -207,6 +208,10 @@ func TestUnfinishedBeforePayload(t *testing.T) {
 	if n := total(file.reads); n > 32<<10 {
 		t.Errorf("%d bytes were read", n)
 	}
+	zeroed := append(bytes.Clone(b[:headerEnd(t, b)]), make([]byte, len(b))...)
+	if _, err := Look(bytes.NewReader(zeroed), int64(len(zeroed)), trusted(t)); !errors.Is(err, ErrUnfinished) {
+		t.Errorf("zeros in place of the payload: got %v", err)
+	}
 }
 
 func TestRenamed(t *testing.T) {
@@ -219,7 +224,12 @@ func TestRenamed(t *testing.T) {
 			t.Errorf("%.20q: got %v", text, err)
 		}
 	}
-	for _, text := range []string{pad, "version", strings.Repeat("\xff", 5000)} {
+	var other strings.Builder // another archive, and cut off
+	w := tar.NewWriter(&other)
+	if err := w.WriteHeader(&tar.Header{Name: "readme", Size: 9000, Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{pad, "version", other.String() + pad, strings.Repeat("\xff", 5000)} {
 		if _, err := Look(strings.NewReader(text), int64(len(text)), trusted(t)); err == nil || errors.Is(err, ErrRenamed) || errors.Is(err, ErrUnfinished) {
 			t.Errorf("%.20q: got %v", text, err)
 		}
@@ -370,6 +380,47 @@ func TestReadErrors(t *testing.T) {
 		if !errors.Is(err, unix.EIO) || errors.Is(err, ErrUnfinished) || errors.Is(err, artifact.ErrTruncated) {
 			t.Errorf("from %d: %v", from, err)
 		}
+	}
+}
+
+// A stick that fails while it is found out what an error means changes nothing about the error.
+func TestReadErrorsExplaining(t *testing.T) {
+	b := []byte(strings.Repeat("x", 4096))
+	_, err := Look(&failsLater{bytes.NewReader(b), 1}, int64(len(b)), trusted(t))
+	if !errors.Is(err, artifact.ErrFormat) || errors.Is(err, ErrUnfinished) || errors.Is(err, ErrRenamed) {
+		t.Errorf("got %v", err)
+	}
+	_, err = Look(&failsLater{bytes.NewReader(make([]byte, 4096)), 1}, 4096, trusted(t))
+	if errors.Is(err, ErrUnfinished) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// failsLater is a file that can be read from so often.
+type failsLater struct {
+	io.ReaderAt
+	n int
+}
+
+func (f *failsLater) ReadAt(p []byte, off int64) (int, error) {
+	if f.n--; f.n < 0 {
+		return 0, unix.EIO
+	}
+	return f.ReaderAt.ReadAt(p, off)
+}
+
+// A candidate that is closed holds nothing, and hands out nothing.
+func TestClosed(t *testing.T) {
+	b := recipe{}.make(t)
+	c, err := Look(bytes.NewReader(b), int64(len(b)), trusted(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if n, err := c.Source().Read(make([]byte, 10)); n != 0 || err == nil || err == io.EOF {
+		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
 
