@@ -244,6 +244,9 @@ func (s *session) goBack(d Decision) error {
 		d.Is = s.because(d.Is)
 		if t.Phase != PhaseRollingBack {
 			t.Class, t.Reason, t.Why = d.Class, d.Row, d.Is
+			if errors.Is(s.failure, errDeadline) {
+				t.Reason = ReasonDeadline
+			}
 		}
 		if s.byHand {
 			t.Class, t.Reason, d.Is = ClassNone, "by hand", "rolled back by hand"

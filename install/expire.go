@@ -19,6 +19,9 @@ func (d *Device) Expire(ctx context.Context) (Outcome, error) {
 	return o, errors.Join(err, s.end())
 }
 
+// ReasonDeadline is the Reason of a trial that had no verdict in time.
+const ReasonDeadline = "deadline"
+
 var errDeadline = errors.New("no verdict by its deadline")
 
 func (s *session) expire(ctx context.Context) (Outcome, error) {

@@ -22,6 +22,7 @@ type Facts struct {
 	Provides map[string]string // what it provides
 	Floor    string            // the lowest version that may be installed; "" for none
 	Failed   []Failure         // artifacts that did not stay
+	Manifest string            // SHA-256 of the manifest of what was installed last; "" if it is not known
 }
 
 // Facts are those of the device as it is now. It takes no lock and changes
@@ -42,7 +43,7 @@ func (d *Device) Facts() (Facts, error) {
 func (s *session) facts() Facts {
 	return Facts{
 		Type: s.Type, Artifact: s.state.Artifact, Group: s.state.Group, Provides: s.state.Provides,
-		Floor: raiseFloor(s.state.Floor, s.env.Floor), Failed: s.state.Failed,
+		Floor: raiseFloor(s.state.Floor, s.env.Floor), Failed: s.state.Failed, Manifest: s.state.installed(),
 	}
 }
 
@@ -65,7 +66,18 @@ func (f Facts) Accept(h *artifact.Header, manifest artifact.Sum, o Options) erro
 	if err := f.failedBefore(manifest, o); err != nil {
 		return err
 	}
+	if o.Unattended && manifest.String() == f.Manifest {
+		return fmt.Errorf("%w: %s", ErrCurrent, h.Name) // whatever it says of its version
+	}
 	return f.forward(h, o)
+}
+
+// installed returns the manifest of what was installed last.
+func (s *State) installed() string {
+	if t := s.Trial; t != nil && t.Phase == PhaseCommitted && t.Drill == "" {
+		return t.Manifest
+	}
+	return ""
 }
 
 // failedBefore refuses an artifact that failed here and may not be repeated.

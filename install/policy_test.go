@@ -88,7 +88,7 @@ func TestGlobs(t *testing.T) {
 }
 
 func TestProvide(t *testing.T) {
-	before := map[string]string{"rootfs-image.version": "1", "rootfs-image.app.version": "1", "data.version": "1"}
+	before := map[string]string{"rootfs-image.version": "1", "rootfs-image.app.version": "1", "data.version": "1", keyVersion: "1"}
 	for _, c := range []struct {
 		name      string
 		clears    *[]string
@@ -101,6 +101,8 @@ func TestProvide(t *testing.T) {
 			"rootfs-image.version": "2", "rootfs-image.app.version": "1", "data.version": "1"}, "old"},
 		{"globs", &[]string{"artifact_group", "rootfs-image.*"}, "", map[string]string{
 			"rootfs-image.version": "2", "data.version": "1"}, ""},
+		{"a version of ours that it does not have", &[]string{"rootfs-image.*"}, "old", map[string]string{
+			"rootfs-image.version": "2", "data.version": "1"}, "old"},
 		{"a new group", &[]string{}, "new", map[string]string{
 			"rootfs-image.version": "2", "rootfs-image.app.version": "1", "data.version": "1"}, "new"},
 	} {
@@ -160,6 +162,7 @@ func TestAccept(t *testing.T) {
 		Failed: []Failure{{Manifest: manifestOf(artifact.Sum{}), Class: ClassBad, Count: 1, Reason: "D5"}},
 	}
 	unknown := Facts{Type: "board", Artifact: "rel-2"}
+	again := Facts{Type: "board", Artifact: "rel-1", Provides: map[string]string{keyVersion: "1.0"}, Manifest: artifact.Sum{1}.String()}
 	for _, c := range []struct {
 		name     string
 		device   Facts
@@ -178,6 +181,7 @@ func TestAccept(t *testing.T) {
 		{"on a device without a version", unknown, "rel-3", "2.1", Options{}, ErrUnversioned},
 		{"on a device without a version, allowed", unknown, "rel-3", "2.1", Options{Unversioned: true}, nil},
 		{"on a device without a version, installed", unknown, "rel-2", "2.1", Options{Unversioned: true}, ErrCurrent},
+		{"installed last, whatever it says", again, "rel-2", "9.0", Options{Unversioned: true}, ErrCurrent},
 		{"older, though what has no version is allowed", f, "rel-1", "1.9", Options{Unversioned: true}, ErrDowngrade},
 	} {
 		h := &artifact.Header{Name: c.artifact, DeviceTypes: []string{"board"}, Provides: map[string]string{}}

@@ -80,6 +80,9 @@ func (s *State) provide(t *Trial) {
 	if provides == nil {
 		provides = map[string]string{}
 	}
+	if t.Payload == "" {
+		delete(provides, keyVersion) // of the image before, which another tool's artifact knows nothing of
+	}
 	maps.Copy(provides, t.Provides)
 	s.keepProvides(t.Source) // for a way back
 	s.Provides = provides

@@ -29,12 +29,15 @@ var arrows = map[string][]string{
 	"install/script":      {"install/internal/process"},
 	"install/module":      {"install/internal/process"},
 	"install/doctor":      {"install", "partition", "bootloader"},
-	"udev":                {"artifact", "udev/scan"},
+	"udev":                {"artifact", "udev/report", "udev/scan", "udev/tell", "udev/volume"},
+	"udev/report":         nil,
 	"udev/scan":           {"artifact"},
 	"udev/prepare":        {"artifact", "udev/scan"},
+	"udev/tell":           nil,
+	"udev/volume":         nil,
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/scan", "udev/prepare", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -191,7 +192,7 @@ are carried into a new root file system, or restored where an update did not sta
 			if early {
 				verb = (*install.Device).Early
 			}
-			return a.runVerb(ctx, verb, rebootExitCode)
+			return a.runResume(ctx, verb, rebootExitCode)
 		}),
 	}
 	f := cmd.Flags()
@@ -224,8 +225,10 @@ func (a *app) rollbackCommand() *cobra.Command {
 	}
 }
 
-// runVerb runs one of the verbs that end an update.
-func (a *app) runVerb(ctx context.Context, verb func(*install.Device, context.Context) (install.Outcome, error), rebootExitCode bool) error {
+// An ending is one of the verbs that end an update.
+type ending func(*install.Device, context.Context) (install.Outcome, error)
+
+func (a *app) runVerb(ctx context.Context, verb ending, rebootExitCode bool) error {
 	d, err := a.device()
 	if err != nil {
 		return err
@@ -234,6 +237,30 @@ func (a *app) runVerb(ctx context.Context, verb func(*install.Device, context.Co
 	if err != nil {
 		return err
 	}
+	return a.reportEnded(o, rebootExitCode)
+}
+
+// runResume is runVerb for what runs at boot: whoever stands before the device
+// is told how a trial goes, and ends.
+func (a *app) runResume(ctx context.Context, verb ending, rebootExitCode bool) error {
+	d, err := a.device()
+	if err != nil {
+		return err
+	}
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	w := a.witness(c, d)
+	w.before()
+	o, err := verb(d, ctx)
+	if err = errors.Join(err, w.after(ctx, o, err)); err != nil {
+		return err
+	}
+	return a.reportEnded(o, rebootExitCode)
+}
+
+func (a *app) reportEnded(o install.Outcome, rebootExitCode bool) error {
 	f := fields{"row": o.Row, "reboot": o.Reboot}
 	text := o.Event
 	if t := o.Trial; t != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
+	"github.com/plimsoll-ota/plimsoll/udev/report"
 	"github.com/plimsoll-ota/plimsoll/udev/scan"
 	"golang.org/x/sys/unix"
 )
@@ -117,7 +118,13 @@ var advice = []struct {
 	{data.ErrDamaged, exitAttention, "the medium of the state directory does not keep what is written to it: replace it"},
 	{data.ErrReadOnly, exitFailed, "keep what is to survive an update on the data partition; see docs/data.md"},
 
+	{report.ErrOfficeKey, exitFailed, "make one with: plimsoll key generate --office; devices get what plimsoll key public prints"},
+	{report.ErrSealed, exitFailed, "open it with the key whose public half the device has: [report] log_key"},
+	{report.ErrTorn, exitFailed, "the stick was pulled while it was written, or does not keep what is written to it: use another one"},
+	{report.ErrReport, exitFailed, "the file was not written by a device, or by a later release"},
+
 	{unix.ENOSPC, exitFailed, "the disk is full: free space, and try again"},
+	{report.ErrStore, exitAttention, "mount a writable partition at the state directory, on neither slot"},
 	{install.ErrState, exitAttention, "mount a writable partition at the state directory, on neither slot"},
 	{bootloader.ErrUnsupported, exitAttention, "this kind of storage is not supported for the boot environment"},
 	{partition.ErrUnsupported, exitAttention, "slots are block devices or plain files"},

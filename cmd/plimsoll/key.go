@@ -9,15 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/udev/report"
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "Make keys to sign artifacts with", a.keyGenerateCommand(), a.keyPublicCommand())
+	return group("key", "Make keys: to sign artifacts with, and to read logs with", a.keyGenerateCommand(), a.keyPublicCommand())
 }
 
 type keyOptions struct {
 	algorithm string
 	output    string
+	office    bool
 }
 
 func (a *app) keyGenerateCommand() *cobra.Command {
@@ -29,12 +31,23 @@ func (a *app) keyGenerateCommand() *cobra.Command {
 artifacts are signed; devices get the public key (plimsoll key public). A file
 that is there already is not overwritten.
 
-p256 and rsa3072 are understood by Mender's clients too; ed25519 only by plimsoll.`,
+p256 and rsa3072 are understood by Mender's clients too; ed25519 only by plimsoll.
+
+With --office it is no key to sign with: devices that have its public half
+([report] log_key) seal their logs with it before these go onto a stick, and
+whoever has the private one reads them (plimsoll stick reports --open-key).`,
 		Args: cobra.NoArgs,
-		RunE: a.verb(func(context.Context, []string) error { return a.runKeyGenerate(o) }),
+		RunE: a.verb(func(context.Context, []string) error {
+			if o.office {
+				return a.runKeyOffice(o.output)
+			}
+			return a.runKeyGenerate(o)
+		}),
 	}
 	cmd.Flags().StringVar(&o.algorithm, "algorithm", "p256", "p256, rsa2048, rsa3072, rsa4096 or ed25519")
 	cmd.Flags().StringVarP(&o.output, "output-path", "o", "private.pem", "where the key goes")
+	cmd.Flags().BoolVar(&o.office, "office", false, "make a key that logs on sticks are sealed for")
+	cmd.MarkFlagsMutuallyExclusive("office", "algorithm")
 	return cmd
 }
 
@@ -51,6 +64,23 @@ func (a *app) runKeyGenerate(o keyOptions) error {
 		return err
 	}
 	a.out.result("key", fields{"file": o.output, "algorithm": key.Algorithm()}, "%s holds a new private key (%s)", o.output, key.Algorithm())
+	return nil
+}
+
+func (a *app) runKeyOffice(output string) error {
+	key, err := report.GenerateOfficeKey()
+	if err != nil {
+		return err
+	}
+	pem, err := key.MarshalPEM()
+	if err != nil {
+		return err
+	}
+	if err := writeSecret(output, pem); err != nil {
+		return err
+	}
+	public := key.Public().Fingerprint()
+	a.out.result("key", fields{"file": output, "algorithm": "x25519", "fingerprint": public}, "%s holds a new private key to read logs with (%s)", output, public)
 	return nil
 }
 
@@ -84,6 +114,13 @@ func (a *app) keyPublicCommand() *cobra.Command {
 }
 
 func (a *app) runKeyPublic(path, output string) error {
+	if office, err := report.LoadOfficeKey(path); err == nil {
+		pem, err := office.Public().MarshalPEM()
+		if err != nil {
+			return err
+		}
+		return a.createBytes(output, pem)
+	}
 	key, err := signing.LoadPrivateKey(path)
 	if err != nil {
 		return err

@@ -15,7 +15,8 @@ import (
 
 func (a *app) stickCommand() *cobra.Command {
 	return group("stick", "Update devices from a USB stick",
-		a.stickPrepareCommand(), a.stickVerifyCommand(), a.stickSimulateCommand())
+		a.stickPrepareCommand(), a.stickVerifyCommand(), a.stickSimulateCommand(), a.stickReportsCommand(),
+		a.stickRunCommand(), a.stickUnitsCommand())
 }
 
 // stickKeyring returns the keys that were named, else those that this device trusts.

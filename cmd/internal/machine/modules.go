@@ -13,7 +13,7 @@ import (
 var (
 	virtModules  = []string{"virtio_pci", "virtio_blk", "i6300esb", "crc32c_generic", "ext4"}
 	pi3Modules   = []string{"bcm2835_wdt", "bcm2835", "crc32c_generic", "ext4"} // without the first a Pi cannot reboot
-	laterModules = []string{"vfat", "nls_ascii", "nls_cp437", "xhci_pci", "usb_storage", "sd_mod", "phy_generic", "dwc2", "virtio_net"}
+	laterModules = []string{"vfat", "nls_ascii", "nls_cp437", "exfat", "xhci_pci", "usb_storage", "sd_mod", "phy_generic", "dwc2", "virtio_net"}
 )
 
 // A moduleTree is the content of modules.dep: for each module, by its name,

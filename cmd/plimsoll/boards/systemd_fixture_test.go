@@ -26,8 +26,8 @@ var (
 
 var systemdVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "112MiB", "--data-size", "32MiB"}, patience: 3 * time.Minute}
 
-// slotAt is where the slots of systemdVirt begin, in bytes.
-var slotAt = map[string]int64{"A": 64 << 20, "B": (64 + 112) << 20}
+// slotAt is where the slots of systemdVirt begin, and its data partition, in bytes.
+var slotAt = map[string]int64{"A": 64 << 20, "B": (64 + 112) << 20, "data": (64 + 224) << 20}
 
 // withSystemd returns the workshop with what guests with systemd need.
 func withSystemd(t *testing.T) *workshop {

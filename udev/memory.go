@@ -1,0 +1,70 @@
+package udev
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A visited is what is remembered of the last visit that had a result of its
+// own: only so that the same is not reported again.
+type visited struct {
+	Stick string `json:"stick"`
+	Result
+}
+
+// key is what two visits of the same stick with the same result have in common.
+func (l visited) key() string {
+	return fmt.Sprintf("%q %q %v %q", l.Stick, l.State, l.Code, l.Manifest)
+}
+
+// maxMemory bounds the file.
+const maxMemory = 16 << 10
+
+// remembered returns the last visit; an empty one if none is known.
+func (v *Visit) remembered() (last visited) {
+	b, err := os.ReadFile(v.Memory)
+	if err == nil && len(b) <= maxMemory {
+		err = json.Unmarshal(b, &last)
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			v.note("the last visit is not known: %v", err)
+		}
+		return visited{}
+	}
+	return last
+}
+
+// remember replaces it, atomically.
+func (v *Visit) remember(last visited) {
+	b, err := json.Marshal(last)
+	if err == nil {
+		err = replace(v.Memory, b)
+	}
+	if err != nil {
+		v.note("the last visit is not remembered: %v", err)
+	}
+}
+
+func replace(path string, b []byte) error {
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
