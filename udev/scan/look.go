@@ -118,9 +118,9 @@ func endsRight(b []byte, h *artifact.Header, size int64) error {
 	end, ok := endOf(bytes.NewReader(b))
 	switch {
 	case !ok: // after the header there were zeros only, where a payload belongs
-		return fmt.Errorf("%w: the payload is missing", ErrUnfinished)
+		return fmt.Errorf("%w: %w: the payload is missing", ErrUnfinished, artifact.ErrFormat)
 	case size < end:
-		return fmt.Errorf("%w: the file has %d bytes, and the artifact %d", ErrUnfinished, size, end)
+		return fmt.Errorf("%w: %w: the file has %d bytes, and the artifact %d", ErrUnfinished, artifact.ErrTruncated, size, end)
 	case size-end > maxBehind:
 		return fmt.Errorf("%w: %d bytes after the end of the artifact, at most %d", artifact.ErrLimit, size-end, maxBehind)
 	}
