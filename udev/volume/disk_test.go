@@ -308,6 +308,22 @@ func TestSettles(t *testing.T) {
 	}
 }
 
+// A partition inside an extended one is in no table that is read here: its node
+// is waited for all the same.
+func TestSettlesForNodes(t *testing.T) {
+	m := machine(t)
+	m.device(onUSB, masterBootRecord("", 0x0f))
+	m.device(onUSB+"/sda5", sane(16), "partition=5")
+	node := filepath.Join(m.dev, "sda5")
+	must(t, os.Rename(node, node+"x"))
+	time.AfterFunc(time.Second, func() { _ = os.Rename(node+"x", node) }) // Disk tells if it does not come
+	got, err := Disk(m.sys, m.dev, "sda")
+	must(t, err)
+	if diff := cmp.Diff([]string{"sda5 5 vfat clean"}, summary(got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What never comes is not waited for without end, and what went away is gone.
 func TestSettlesInTime(t *testing.T) {
 	t.Run("never comes", func(t *testing.T) {
