@@ -74,6 +74,7 @@ type usb struct {
 	esp   bool              // its first partition is an EFI system partition
 	files map[string]string // by name on the stick: the path of a file here
 	size  int64             // of the stick, in MiB; 0 is 160
+	full  bool              // nothing more fits on it
 }
 
 // made makes a stick, and returns its image.
@@ -112,6 +113,9 @@ func (u usb) made(t *testing.T) string {
 				sh(fmt.Sprintf("mmd %s ::%s 2>/dev/null || true", at, d))
 			}
 			sh(fmt.Sprintf("mcopy -o %s %q ::%q", at, file, name))
+		}
+		if u.full {
+			sh("n=0; for size in 1048576 65536 4096 512; do while head -c $size /dev/zero | mcopy " + at + " - ::f$n 2>/dev/null; do n=$((n+1)); done; mdel " + at + " ::f$n 2>/dev/null || true; done")
 		}
 	case "ext4":
 		tree := filepath.Join(dir, "tree")
