@@ -10,12 +10,14 @@ import (
 
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
+	"github.com/plimsoll-ota/plimsoll/udev/report"
 )
 
 type stickPrepareOptions struct {
 	keys    []string
 	signKey string
 	serials []string
+	reports int
 }
 
 func (a *app) stickPrepareCommand() *cobra.Command {
@@ -42,11 +44,19 @@ that are named. It is a convenience and no protection: anybody can change it.`,
 	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key that the devices trust; may be given several times")
 	f.StringVar(&o.signKey, "sign-key", "", "private key that signs the index (PEM)")
 	f.StringArrayVar(&o.serials, "serial", nil, "serial number of a device that the stick is for; may be given several times")
+	f.IntVar(&o.reports, "reports", 20, "reports that room is made for, 0 to 99: a device that finds room needs none of the stick's")
 	return cmd
 }
 
 func (a *app) runStickPrepare(ctx context.Context, o stickPrepareOptions, dir string, files []string) error {
 	opts := prepare.Options{Serials: o.serials, Progress: a.out.count}
+	if o.reports < 0 || o.reports > report.MaxAllocated {
+		return fmt.Errorf("--reports is 0 to %d, not %d", report.MaxAllocated, o.reports)
+	}
+	if o.reports != 0 {
+		opts.Reserve = report.Allocated(o.reports)
+		opts.After = func(dir string) error { return report.Allocate(dir, o.reports) }
+	}
 	if len(o.keys) > 0 {
 		ring, err := signing.LoadKeyring(o.keys...)
 		if err != nil {

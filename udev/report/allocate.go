@@ -7,16 +7,19 @@ import (
 	"os"
 )
 
-// maxAllocated is the most that Allocate makes: their names have two digits.
-const maxAllocated = 99
+// MaxAllocated is the most that Allocate makes: their names have two digits.
+const MaxAllocated = 99
+
+// Allocated is how many bytes room for n reports takes.
+func Allocated(n int) int64 { return int64(n) * 2 * fileSize }
 
 // Allocate makes room for n reports on the stick that is mounted at dir, 1 to
 // 99: files of 8 KiB of blanks, written and on the medium, so that a device
 // needs no more from the stick's file system. Files that are there stay as they
 // are, used or not. After an error, those that are whole stay.
 func Allocate(dir string, n int) error {
-	if n < 1 || n > maxAllocated {
-		return fmt.Errorf("allocate %d reports: want 1 to %d", n, maxAllocated)
+	if n < 1 || n > MaxAllocated {
+		return fmt.Errorf("allocate %d reports: want 1 to %d", n, MaxAllocated)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

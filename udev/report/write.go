@@ -122,7 +122,7 @@ func findPlace(stick *os.Root, r *Report) (place, error) {
 // slot returns the allocated file that holds r, or else the first that is not
 // used.
 func (d folder) slot(r *Report) (name string, ours bool) {
-	for i := 1; i <= maxAllocated; i++ {
+	for i := 1; i <= MaxAllocated; i++ {
 		b, err := d.read(slotName(i)+".json", fileSize)
 		if err != nil || len(b) != fileSize {
 			continue // not allocated, or not by us

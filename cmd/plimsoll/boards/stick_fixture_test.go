@@ -181,21 +181,18 @@ func (b *board) reports(img string, start int64) []reported {
 	if err != nil {
 		b.Fatalf("mcopy: %v: %s", err, out)
 	}
-	out, err = exec.Command(b.command, "--json", "stick", "reports", dir).Output()
+	out, err = exec.Command(b.command, "--json", "stick", "reports", "--all", dir).Output()
 	if err != nil && len(out) == 0 {
 		b.Fatalf("plimsoll stick reports: %v", err)
 	}
 	var all []reported
 	for line := range strings.Lines(string(out)) {
-		var e struct {
-			Event  string
-			Report reported
-		}
+		var e reported
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			b.Fatalf("%v in %s", err, line)
 		}
-		if e.Report.Sequence != 0 {
-			all = append(all, e.Report)
+		if e.Sequence != 0 {
+			all = append(all, e)
 		}
 	}
 	return all
