@@ -2,6 +2,7 @@ package boards
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,7 +133,11 @@ func TestSticks(t *testing.T) {
 	}
 	b.on()
 	before := b.untouched()
-	for _, c := range cases {
+	chosen := sampled(rand.New(rand.NewPCG(seed(t), 0)), len(cases), 9)
+	for n, c := range cases {
+		if !chosen[n] {
+			continue
+		}
 		began := time.Now()
 		img := c.stick.made(t)
 		if c.spoil != nil {

@@ -1,7 +1,13 @@
 package boards
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/cmd/internal/machine"
 	"github.com/plimsoll-ota/plimsoll/udev/tell"
@@ -15,15 +21,37 @@ func newStickBoard(t *testing.T, w *workshop) *board {
 	return b
 }
 
-// TestStickUpdate: plug it in, wait for the light, unplug.
+// release is a stick with a release of the board's root file system.
+func (b *board) release(r release) string {
+	b.Helper()
+	return usb{fs: "vfat", table: "dos", files: map[string]string{"release.mender": b.artifact(b.T, systemdVirt, r)}}.made(b.T)
+}
+
+// oneReport checks that a stick has one report, with a result, and returns it.
+func (b *board) oneReport(img string, state tell.State, code tell.Code) reported {
+	b.Helper()
+	got := b.reports(img, 1)
+	if len(got) != 1 {
+		b.Fatalf("want one report: %+v", got)
+	}
+	if r := got[0]; r.Result != string(state) || r.Code != code.String() || r.Serial != "SN-7" {
+		b.Errorf("reported %+v, want %s %v", r, state, code)
+	}
+	return got[0]
+}
+
+// TestStickUpdate: plug it in, wait for the light, unplug. The stick stays in
+// through the restart and one more: the verdict is on it, and nothing happens
+// again.
 func TestStickUpdate(t *testing.T) {
 	w := withSystemd(t)
 	b := newStickBoard(t, w)
-	img := usb{fs: "vfat", table: "dos", files: map[string]string{"release.mender": w.artifact(t, systemdVirt, stick2)}}.made(t)
+	img := b.release(stick2)
 	b.on()
 	b.runs(stick1, "A", "A1")
 	s := b.insert(machine.Disk{Path: img})
 	b.says(tell.Looking, 0)
+	t.Log(b.do(firstLight))
 	b.says(tell.Working, 0)
 	b.says(tell.Restarting, 0)
 	b.expect(`boot 1 of 3 of slot B, on trial`)
@@ -31,11 +59,193 @@ func TestStickUpdate(t *testing.T) {
 	b.up()
 	b.says(tell.Updated, 0)
 	b.runs(stick2, "B", "A1")
+	b.reboot()
+	b.says(tell.UpToDate, 0)
+	b.runs(stick2, "B", "A1")
+	b.unitsAreWell()
+	b.pull(s)
+	b.forgotten("the update")
+	b.cut()
+	r := b.oneReport(img, tell.Updated, 0)
+	if !r.Final || r.Before.Version != "1.0.0" || r.After.Version != "2.0.0" || r.Health == nil || !r.Health.Healthy {
+		t.Errorf("reported %+v", r)
+	}
+}
+
+// firstLight prints when the kernel saw the stick, and when plimsoll first told
+// that it had, on the board's own clock.
+const firstLight = `SYSTEMD_PAGER= journalctl -q -o short-monotonic --no-hostname | grep -E 'new .*USB device|plimsoll.*looking' | tail -2`
+
+// TestStickTroubles: what happens to sticks, and to devices that have one in.
+func TestStickTroubles(t *testing.T) {
+	w := withSystemd(t)
+	seed := seed(t)
+	troubles := []struct {
+		name string
+		run  func(*testing.T, *workshop, *rand.Rand)
+	}{
+		{"restarts when it is unplugged", stickUnplugged}, {"the power goes", stickCut}, {"pulled out", stickPulled},
+	}
+	for n := range sampled(rand.New(rand.NewPCG(seed, 0)), len(troubles), 1) {
+		t.Run(troubles[n].name, func(t *testing.T) { troubles[n].run(t, w, rand.New(rand.NewPCG(seed, uint64(n)))) })
+	}
+}
+
+// stickUnplugged: the device is armed when the stick is pulled out, not before,
+// and the next stick carries the verdict home.
+func stickUnplugged(t *testing.T, w *workshop, random *rand.Rand) {
+	b := newStickBoard(t, w)
+	b.change("A", map[string]string{"/etc/plimsoll/plimsoll.toml": stickConfig + "reboot = \"when-unplugged\"\n"})
+	img := b.release(stick2)
+	b.on()
+	s := b.insert(machine.Disk{Path: img})
+	b.says(tell.Remove, 0)
+	b.runs(stick1, "A", "C1")
+	if out := b.do("fw_printenv -n upgrade_available"); out != "0\n" {
+		t.Errorf("armed while the stick is in: upgrade_available=%s", out)
+	}
+	if random.IntN(2) == 0 { // the power goes instead
+		b.cut()
+		b.power()
+		b.says(tell.Restarting, 0)
+	} else {
+		b.pull(s)
+		b.says(tell.Restarting, 0)
+	}
+	b.expect(`boot 1 of 3 of slot B, on trial`)
+	b.up()
+	b.runs(stick2, "B", "A1")
+	next := usb{fs: "vfat", table: "dos", size: 64, files: map[string]string{"plimsoll/readme.txt": "stick_test.go"}}.made(t)
+	s = b.insert(machine.Disk{Path: next})
+	b.says(tell.Updated, 0)
 	b.pull(s)
 	b.cut()
-	got := b.reports(img, 1)
-	if len(got) != 1 || got[0].Result != string(tell.Updated) || got[0].Serial != "SN-7" || !got[0].Final ||
-		got[0].Before.Version != "1.0.0" || got[0].After.Version != "2.0.0" {
-		t.Errorf("reports: %+v", got)
+	if r := b.oneReport(img, tell.Remove, 0); r.Final {
+		t.Errorf("the first stick has %+v", r)
+	}
+	if r := b.oneReport(next, tell.Updated, 0); !r.Final || r.After.Version != "2.0.0" {
+		t.Errorf("the next stick has %+v", r)
+	}
+}
+
+// TestStickFallsBack: what does not start comes back, once, however often the
+// device restarts with the stick in; and the stick says why.
+func TestStickFallsBack(t *testing.T) {
+	w := withSystemd(t)
+	b := newStickBoard(t, w)
+	broken := stickRelease("2.1.0-broken")
+	broken.fault = machine.InitExits
+	img := b.release(broken)
+	b.on()
+	s := b.insert(machine.Disk{Path: img})
+	b.says(tell.Restarting, 0)
+	for n := 1; n <= 3; n++ {
+		b.expect(fmt.Sprintf(`boot %d of 3 of slot B, on trial`, n))
+	}
+	b.expect(`3 boots of slot B without a verdict, going back`)
+	b.says(tell.WentBack, tell.NeverStarted)
+	b.up()
+	for range few(1, 5) {
+		b.reboot()
+		b.says(tell.WentBack, tell.NeverStarted)
+		if s := b.runs(stick1, "A", "H1"); len(s.Failed) != 1 || s.Failed[0].Count != 1 {
+			t.Fatalf("tried again: %+v", s.Failed)
+		}
+	}
+	b.pull(s)
+	b.forgotten("the fallback")
+	b.cut()
+	r := b.oneReport(img, tell.WentBack, tell.NeverStarted)
+	if !r.Final || r.After.Version != "1.0.0" || !strings.Contains(r.Detail, "never reached plimsoll") {
+		t.Errorf("reported %+v", r)
+	}
+}
+
+// stickCut: the power goes while the stick is in. When it is back, the update
+// completes by itself.
+func stickCut(t *testing.T, w *workshop, random *rand.Rand) {
+	b := newStickBoard(t, w)
+	img := b.release(stick2)
+	b.on()
+	b.insert(machine.Disk{Path: img, Rate: slowStick})
+	b.says(tell.Working, 0)
+	time.Sleep(time.Duration(random.Int64N(int64(10 * time.Second))))
+	b.cut()
+	b.power()
+	s := b.insert(machine.Disk{Path: img})
+	b.says(tell.Restarting, 0)
+	b.expect(`boot 1 of 3 of slot B, on trial`)
+	b.up()
+	b.says(tell.Updated, 0)
+	b.runs(stick2, "B", "A1")
+	b.pull(s)
+	b.cut()
+	b.oneReport(img, tell.Updated, 0)
+}
+
+// slowStick makes an installation take half a minute.
+const slowStick = 1 << 20
+
+// stickPulled: the stick is pulled out at some moment of the installation.
+// Plugged in again, or another one with the same artifact, it finishes; and no
+// block is written twice.
+func stickPulled(t *testing.T, w *workshop, random *rand.Rand) {
+	for n := range sampled(random, 10, 1) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			b := newStickBoard(t, w)
+			log := filepath.Join(t.TempDir(), "writes")
+			b.config.Disks[0].WriteLog = log
+			img := b.release(stick2)
+			b.on()
+			s := b.insert(machine.Disk{Path: img, Rate: slowStick})
+			b.says(tell.Working, 0)
+			time.Sleep(time.Duration(n) * 3 * time.Second)
+			b.pull(s)
+			b.says(tell.Failed, tell.Removed)
+			b.forgotten("the first visit")
+			if n%2 == 1 {
+				img = b.release(stick2)
+			}
+			s = b.insert(machine.Disk{Path: img})
+			b.says(tell.Restarting, 0)
+			b.expect(machine.Banner)
+			b.cut()
+			b.onceEach(log)
+			if got := b.reports(img, 1); len(got) != 2 || got[0].Code != tell.Removed.String() && got[1].Code != tell.Removed.String() {
+				t.Errorf("reports: %+v", got)
+			}
+		})
+	}
+}
+
+// onceEach checks that beyond the first MiB, which is written last, no sector of
+// slot B was written twice.
+func (b *board) onceEach(log string) {
+	b.Helper()
+	f, err := os.Open(log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	writes, err := machine.ReadLog(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const sector = 512
+	slot := span{slotAt["B"] + 1<<20, slotAt["data"]}
+	times := map[int64]int{}
+	for _, w := range writes {
+		for at := max(w.Offset, slot.from); at < min(w.Offset+w.Size, slot.to); at += sector {
+			times[at]++
+		}
+	}
+	twice := 0
+	for _, n := range times {
+		if n > 1 {
+			twice++
+		}
+	}
+	if len(times) == 0 || twice > 0 {
+		b.Errorf("%d sectors of slot B were written, %d of them twice", len(times), twice)
 	}
 }
