@@ -40,6 +40,34 @@ func sampled(random *rand.Rand, n, few int) map[int]bool {
 	return which
 }
 
+// A some runs a few of its cases, chosen by a seed, and in a soak all.
+type some struct {
+	t      *testing.T
+	chosen map[int]bool
+	next   int
+	all    int
+}
+
+func newSome(t *testing.T, all, few int) *some {
+	t.Helper()
+	return &some{t: t, chosen: sampled(rand.New(rand.NewPCG(seed(t), 0)), all, few), all: all}
+}
+
+func (s *some) run(name string, body func(*testing.T)) {
+	if s.chosen[s.next] {
+		s.t.Run(name, body)
+	}
+	s.next++
+}
+
+// done makes sure that there were as many as were chosen among.
+func (s *some) done() {
+	s.t.Helper()
+	if s.next != s.all {
+		s.t.Errorf("%d cases, chosen among %d", s.next, s.all)
+	}
+}
+
 // A recording is all that was written to a board's disk during one run, so that
 // the disk can be had as it was after each write.
 type recording struct {

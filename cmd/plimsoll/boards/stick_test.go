@@ -79,21 +79,17 @@ const firstLight = `SYSTEMD_PAGER= journalctl -q -o short-monotonic --no-hostnam
 // TestStickTroubles: what happens to sticks, and to devices that have one in.
 func TestStickTroubles(t *testing.T) {
 	w := withSystemd(t)
-	seed := seed(t)
-	troubles := []struct {
-		name string
-		run  func(*testing.T, *workshop, *rand.Rand)
-	}{
-		{"restarts when it is unplugged", stickUnplugged}, {"the power goes", stickCut}, {"pulled out", stickPulled},
-	}
-	for n := range sampled(rand.New(rand.NewPCG(seed, 0)), len(troubles), 1) {
-		t.Run(troubles[n].name, func(t *testing.T) { troubles[n].run(t, w, rand.New(rand.NewPCG(seed, uint64(n)))) })
-	}
+	few := newSome(t, 3, 1)
+	few.run("restarts when it is unplugged", func(t *testing.T) { stickUnplugged(t, w) })
+	few.run("the power goes", func(t *testing.T) { stickCut(t, w) })
+	few.run("pulled out", func(t *testing.T) { stickPulled(t, w) })
+	few.done()
 }
 
 // stickUnplugged: the device is armed when the stick is pulled out, not before,
 // and the next stick carries the verdict home.
-func stickUnplugged(t *testing.T, w *workshop, random *rand.Rand) {
+func stickUnplugged(t *testing.T, w *workshop) {
+	random := rand.New(rand.NewPCG(seed(t), 0))
 	b := newStickBoard(t, w)
 	b.change("A", map[string]string{"/etc/plimsoll/plimsoll.toml": stickConfig + "reboot = \"when-unplugged\"\n"})
 	img := b.release(stick2)
@@ -163,7 +159,8 @@ func TestStickFallsBack(t *testing.T) {
 
 // stickCut: the power goes while the stick is in. When it is back, the update
 // completes by itself.
-func stickCut(t *testing.T, w *workshop, random *rand.Rand) {
+func stickCut(t *testing.T, w *workshop) {
+	random := rand.New(rand.NewPCG(seed(t), 0))
 	b := newStickBoard(t, w)
 	img := b.release(stick2)
 	b.on()
@@ -189,7 +186,8 @@ const slowStick = 1 << 20
 // stickPulled: the stick is pulled out at some moment of the installation.
 // Plugged in again, or another one with the same artifact, it finishes; and no
 // block is written twice.
-func stickPulled(t *testing.T, w *workshop, random *rand.Rand) {
+func stickPulled(t *testing.T, w *workshop) {
+	random := rand.New(rand.NewPCG(seed(t), 0))
 	for n := range sampled(random, 10, 1) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			b := newStickBoard(t, w)

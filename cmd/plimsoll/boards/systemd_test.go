@@ -138,6 +138,7 @@ func TestSystemd(t *testing.T) {
 		}
 	})
 
+	some := newSome(t, 11, 4)
 	for _, c := range []struct {
 		name, ask string
 		trial     map[string]string
@@ -147,7 +148,7 @@ func TestSystemd(t *testing.T) {
 		{"a command hangs", "command = [\"/bin/sleep\", \"infinity\"]\ntimeout = \"5s\"", nil, `command /bin/sleep infinity: did not end in time, and was killed, since `},
 		{"a unit hangs", `units = ["hangs.service"]`, bootHangs, `unit hangs.service: is activating (start), since `},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		some.run(c.name, func(t *testing.T) {
 			b := newSystemd(t, w, armed)
 			b.change("B", asks(c.ask), c.trial)
 			b.fellBack(c.because)
@@ -159,7 +160,7 @@ func TestSystemd(t *testing.T) {
 		})
 	}
 
-	t.Run("a migration fails", func(t *testing.T) {
+	some.run("a migration fails", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", writable, migrates(1), asks(`units = ["migrate.service"]`))
 		b.change("A", sees())
@@ -173,7 +174,7 @@ func TestSystemd(t *testing.T) {
 		b.dataIs(app)
 	})
 
-	t.Run("data that cannot be copied", func(t *testing.T) {
+	some.run("data that cannot be copied", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", mountsOver, migrates(0))
 		b.fellBack("not a path that can be declared")
@@ -181,7 +182,7 @@ func TestSystemd(t *testing.T) {
 		b.dataIs(app)
 	})
 
-	t.Run("emergency mode on trial", func(t *testing.T) {
+	some.run("emergency mode on trial", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", fstab(dataMount, varMount, goneMount))
 		for n := b.booted(few(2, 0)); n < 3; n++ {
@@ -194,7 +195,7 @@ func TestSystemd(t *testing.T) {
 		}
 	})
 
-	t.Run("emergency mode of what is kept", func(t *testing.T) {
+	some.run("emergency mode of what is kept", func(t *testing.T) {
 		b := newSystemd(t, w, fresh)
 		b.change("A", fstab(dataMount, varMount, goneMount))
 		b.power()
@@ -213,7 +214,7 @@ func TestSystemd(t *testing.T) {
 		b.runs(systemd1, "A", "A1")
 	})
 
-	t.Run("never judged", func(t *testing.T) {
+	some.run("never judged", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", soon, startHangs)
 		b.power()
@@ -221,7 +222,7 @@ func TestSystemd(t *testing.T) {
 		b.goesBack()
 	})
 
-	t.Run("unhealthy", func(t *testing.T) {
+	some.run("unhealthy", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", fstab(goneData, varMount), says)
 		b.power()
@@ -231,7 +232,7 @@ func TestSystemd(t *testing.T) {
 		}
 	})
 
-	t.Run("unhealthy, and the shutdown hangs", func(t *testing.T) {
+	some.run("unhealthy, and the shutdown hangs", func(t *testing.T) {
 		b := newSystemd(t, w, armed)
 		b.change("B", fstab(goneData, varMount), says, stopHangs)
 		b.power()
@@ -241,7 +242,7 @@ func TestSystemd(t *testing.T) {
 		}
 	})
 
-	t.Run("grow", func(t *testing.T) {
+	some.run("grow", func(t *testing.T) {
 		b := newSystemd(t, w, fresh)
 		info, err := os.Stat(b.disk)
 		if err == nil {
@@ -261,6 +262,8 @@ func TestSystemd(t *testing.T) {
 		}
 		b.runs(systemd1, "A", "A1")
 	})
+
+	some.done()
 
 	if soak() {
 		t.Run("data that cannot be copied, and the shutdown hangs", func(t *testing.T) {
