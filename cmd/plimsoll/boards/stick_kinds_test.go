@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,8 +119,8 @@ func TestSticks(t *testing.T) {
 		{name: "no version", stick: one(ours("next", "")), state: tell.Failed, code: tell.Unversioned},
 		{name: "a Mac's shadows", stick: fat(map[string]string{"._release.mender": file("shadow"), "plimsoll/._release.mender": file("shadow")}), state: tell.Nothing, code: tell.NoArtifact},
 		{name: "an EFI partition first", stick: usb{fs: "vfat", table: "gpt", esp: true, size: 96, files: map[string]string{"release.mender": ours("old", "0.9")}}, state: tell.Nothing, code: tell.Older},
-		{name: "NTFS", stick: usb{size: 64}, spoil: overwrite(t, 3, "NTFS    "), state: tell.Failed, code: tell.NTFS, silent: true},
-		{name: "BitLocker", stick: usb{size: 64}, spoil: overwrite(t, 3, "-FVE-FS-"), state: tell.Failed, code: tell.Locked, silent: true},
+		{name: "NTFS", stick: usb{size: 64}, spoil: mkntfs(t), state: tell.Failed, code: tell.NTFS, silent: true},
+		{name: "BitLocker", stick: usb{size: 64}, spoil: overwrite(t, 3, "-FVE-FS-"+strings.Repeat("\x00", 499)+"\x55\xaa"), state: tell.Failed, code: tell.Locked, silent: true},
 		{name: "LUKS", stick: usb{size: 64}, spoil: overwrite(t, 0, "LUKS\xba\xbe\x00\x02"), state: tell.Failed, code: tell.Encrypted, silent: true},
 		{name: "a corrupted FAT", stick: one(good), spoil: overwrite(t, 1<<20+48, strings.Repeat("\xff", 12)), state: tell.Failed, code: tell.CorruptFS, silent: true},
 		{name: "empty", stick: usb{size: 64}, state: tell.Nothing, code: tell.NoArtifact, silent: true},
@@ -174,6 +175,16 @@ func TestSticks(t *testing.T) {
 		last := got[len(got)-1]
 		if last.Result != string(c.state) || last.Code != c.code.String() || last.Serial != "SN-7" || !last.Final {
 			t.Errorf("%s: reported %+v, want %s %v", c.name, last, c.state, c.code)
+		}
+	}
+}
+
+// mkntfs makes an NTFS of all of an image.
+func mkntfs(t *testing.T) func(img string) {
+	return func(img string) {
+		t.Helper()
+		if out, err := exec.Command("mkfs.ntfs", "-q", "-F", "-f", img).CombinedOutput(); err != nil {
+			t.Fatalf("mkfs.ntfs: %v: %s", err, out)
 		}
 	}
 }
