@@ -122,7 +122,7 @@ func TestSticks(t *testing.T) {
 		{name: "NTFS", stick: usb{size: 64}, spoil: mkntfs(t), state: tell.Failed, code: tell.NTFS, silent: true},
 		{name: "BitLocker", stick: usb{size: 64}, spoil: overwrite(t, 3, "-FVE-FS-"+strings.Repeat("\x00", 499)+"\x55\xaa"), state: tell.Failed, code: tell.Locked, silent: true},
 		{name: "LUKS", stick: usb{size: 64}, spoil: overwrite(t, 0, "LUKS\xba\xbe\x00\x02"), state: tell.Failed, code: tell.Encrypted, silent: true},
-		{name: "a corrupted FAT", stick: one(good), spoil: overwrite(t, 1<<20+48, strings.Repeat("\xff", 12)), state: tell.Failed, code: tell.CorruptFS, silent: true},
+		{name: "a corrupted FAT", stick: one(good), spoil: overwrite(t, 1<<20+32*512+12, strings.Repeat("\xf7\xff\xff\x0f", 4096)), state: tell.Failed, code: tell.CorruptFS, silent: true},
 		{name: "empty", stick: usb{size: 64}, state: tell.Nothing, code: tell.NoArtifact, silent: true},
 		{name: "photographs", stick: fat(map[string]string{"DCIM/1.jpg": file("jpeg")}), state: tell.Nothing, code: tell.NoArtifact, silent: true},
 		{name: "artifacts for other types", stick: fat(fifty), state: tell.Nothing, code: tell.WrongType},
