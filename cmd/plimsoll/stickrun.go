@@ -123,7 +123,13 @@ func (a *app) visit(ctx context.Context, c *config, stick volume.Stick, all *tel
 		return udev.Result{}, err
 	}
 	v.Tell, v.Queue = all, screens
-	return v.Run(ctx)
+	r, err := v.Run(ctx)
+	if os.Getenv("RUNTIME_DIRECTORY") == "" { // else systemd removes it
+		if left := os.Remove(v.Dir); left != nil && !errors.Is(left, fs.ErrNotExist) {
+			a.out.say("%v", left)
+		}
+	}
+	return r, err
 }
 
 // newVisit wires a visit to this device.
