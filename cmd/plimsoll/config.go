@@ -131,6 +131,9 @@ func parseConfig(path string) (*config, error) {
 	c.Bootloader.Counter = bootloader.CounterNative
 	c.Slots.Running = "mount"
 	meta, err := toml.DecodeFile(path, c)
+	if no := (*fs.PathError)(nil); errors.As(err, &no) {
+		err = no.Err // the path is said below
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

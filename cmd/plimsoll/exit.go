@@ -12,9 +12,11 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
 	"github.com/plimsoll-ota/plimsoll/udev/scan"
+	"github.com/plimsoll-ota/plimsoll/udev/volume"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +46,9 @@ var advice = []struct {
 	hint string
 }{
 	{errConfig, exitAttention, "correct the configuration; its keys are in docs/configuration.md"},
+	{errStickOff, exitFailed, "to allow it, set it to true; by hand there is: plimsoll install FILE"},
+	{udev.ErrOwnDisk, exitFailed, "name the stick's disk: lsblk shows which is which"},
+	{volume.ErrName, exitFailed, "name a whole disk as the kernel does, such as sda: lsblk shows those that are there"},
 	{install.ErrLater, exitFailed, "try again later; [policy] in the configuration decides"},
 	{install.ErrForbidden, exitRefused, "[policy] in the configuration decides"},
 	{install.ErrLocked, exitFailed, "wait until the other one is done, and try again"},

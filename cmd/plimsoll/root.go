@@ -98,7 +98,7 @@ Exit codes:
 		a.artifactCommand(), a.keyCommand(), a.imageCommand(), a.stickCommand(),
 		a.stopFlag(a.installCommand()), a.stopFlag(a.resumeCommand()), a.stopFlag(a.commitCommand()), a.stopFlag(a.rollbackCommand()),
 		a.statusCommand(), a.historyCommand(), a.doctorCommand(),
-		a.snapshotCommand(), a.guardCommand(), a.stickCommand(),
+		a.snapshotCommand(), a.guardCommand(),
 	)
 	return cmd
 }

@@ -148,7 +148,8 @@ func (d *stickDevice) Install(ctx context.Context, src io.Reader, step func(perc
 		return 0, err
 	case done.Event == "stopped":
 		return udev.Held, nil
-	case done.Event == "installed" && !done.Reboot: // of a module, which has no trial: it is judged here
+	case done.Event == "installed" && !done.Reboot, d.Bench && done.Event != "committed":
+		// A module has no trial, and a bench counts as booted: it is judged here.
 		if _, err := d.Resume(ctx); err != nil {
 			return 0, err
 		}

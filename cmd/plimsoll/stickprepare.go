@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
@@ -71,6 +73,9 @@ func (a *app) runStickPrepare(ctx context.Context, o stickPrepareOptions, dir st
 		}
 		opts.Signer = key
 	}
+	if err := a.doubts(o, dir); err != nil {
+		return err
+	}
 	placed, err := prepare.Prepare(ctx, dir, files, opts)
 	if err != nil {
 		return err
@@ -83,6 +88,30 @@ func (a *app) runStickPrepare(ctx context.Context, o stickPrepareOptions, dir st
 	return nil
 }
 
+// doubts tells what is allowed, and probably not meant.
+func (a *app) doubts(o stickPrepareOptions, dir string) error {
+	if len(o.keys) == 0 {
+		a.out.say("who signed is not looked at: -k names a key that the devices trust")
+	}
+	mounted, err := isMountPoint(dir)
+	if err == nil && !mounted {
+		a.out.say("nothing is mounted at %s: it is a folder of this computer", dir)
+	}
+	return err
+}
+
+// isMountPoint reports whether a file system begins at dir.
+func isMountPoint(dir string) (bool, error) {
+	var own, above unix.Stat_t
+	if err := unix.Stat(dir, &own); err != nil {
+		return false, &fs.PathError{Op: "prepare", Path: dir, Err: err}
+	}
+	if err := unix.Stat(filepath.Join(dir, ".."), &above); err != nil {
+		return false, &fs.PathError{Op: "prepare", Path: dir, Err: err}
+	}
+	return own.Dev != above.Dev || own.Ino == above.Ino, nil
+}
+
 func (a *app) placed(p prepare.Placed) {
 	how := "copied and verified"
 	if p.Kept {
@@ -92,4 +121,7 @@ func (a *app) placed(p prepare.Placed) {
 		"file": p.File, "artifact": p.Artifact, "version": p.Version, "device_types": p.DeviceTypes,
 		"size": p.Size, "sha256": p.SHA256, "kept": p.Kept,
 	}, "%s: %s", filepath.Join("plimsoll", p.File), fmt.Sprintf("%s, for %s, %s: %s", named(p.Artifact, p.Version), strings.Join(p.DeviceTypes, " and "), size(p.Size), how))
+	if !isVersion(p.Version) {
+		a.out.say("%s has no version number to compare: devices refuse it (E23), unless their configuration says unversioned = \"allow\"; --update-version gives it one", p.Artifact)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
 	"github.com/plimsoll-ota/plimsoll/udev/tell"
+	"github.com/plimsoll-ota/plimsoll/udev/volume"
 )
 
 func (a *app) stickRunCommand() *cobra.Command {
@@ -23,9 +25,20 @@ func (a *app) stickRunCommand() *cobra.Command {
 		Long: `Run looks at a disk on the USB bus (sda, say), installs the newest artifact that
 is for this device, writes a report onto the stick, unmounts it, and restarts the
 device or waits until the stick is pulled out, as [stick] reboot says. It is what
-plimsoll-stick@.service runs when a stick is plugged in.`,
-		Args: cobra.ExactArgs(1),
-		RunE: a.verb(func(ctx context.Context, args []string) error { return a.runStick(ctx, args[0]) }),
+plimsoll-stick@.service runs when a stick is plugged in.
+
+A bench restarts nothing: what was installed is judged at once, and only whoever
+called is told, and the hook.
+
+Exit codes:
+  0  it went well: updated, restarting, or up to date
+  1  failed, went back, or not now
+  2  nothing here for this device, or no such disk
+  3  the artifact was refused
+  5  the device needs attention`,
+		Example: `  plimsoll stick run sda`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    a.verb(func(ctx context.Context, args []string) error { return a.runStick(ctx, args[0]) }),
 	}
 }
 
@@ -44,42 +57,79 @@ func (a *app) stickUnitsCommand() *cobra.Command {
 }
 
 // errStickOff is a device that takes nothing from sticks.
-var errStickOff = errors.New("this device takes nothing from sticks: [stick] enable")
+var errStickOff = errors.New("this device takes no updates from sticks: [stick] enable = false")
 
 func (a *app) runStick(ctx context.Context, disk string) error {
-	c, err := a.loadConfig()
+	stick, err := volume.Find("", disk)
+	if errors.Is(err, volume.ErrGone) {
+		a.out.say("there is no disk %s: it was pulled out, or never there; lsblk shows those that are", disk)
+		return exitCode(exitNothing)
+	}
 	if err != nil {
 		return err
 	}
-	if !c.Stick.Enable {
-		return errStickOff
-	}
 	status := tell.Notify(os.Getenv("NOTIFY_SOCKET"))
-	screens := tell.All(tell.Console(c.Stick.Console...), status, a.speaker())
-	all := a.tellers(c.Stick, screens)
 	if err := status.Ready(); err != nil {
 		a.out.say("%v", err)
 	}
-	r, err := a.visit(ctx, c, disk, all, screens)
-	if closed := all.Close(); closed != nil {
-		a.out.say("%v", closed)
+	c, err := a.loadConfig()
+	if err != nil {
+		if a.config == "" && !errors.Is(err, fs.ErrNotExist) { // it is a device, and its own screens are not known
+			a.closed(tell.All(tell.Console(defaultStick().Console...), status), tell.Message{State: tell.Failed, Code: tell.Config, Detail: err.Error()})
+		}
+		return err
 	}
+	screens := a.screens(c, status)
+	if !c.Stick.Enable { // nothing is looked at, so that the light says nothing: it may be anybody's stick
+		a.closed(screens, tell.Message{State: tell.Failed, Code: tell.Off})
+		return errStickOff
+	}
+	all := a.tellers(c, screens)
+	r, err := a.visit(ctx, c, stick, all, screens)
+	a.closed(all)
 	if err != nil {
 		return err
 	}
 	return stickExit(r)
 }
 
-// visit is one stick's.
-func (a *app) visit(ctx context.Context, c *config, disk string, all, screens tell.Teller) (udev.Result, error) {
-	all.Tell(tell.Message{State: tell.Looking})
-	v, err := a.newVisit(c, disk)
+// screens are those with words: of a bench nobody's but the caller's.
+func (a *app) screens(c *config, status tell.Teller) *tell.Several {
+	if c.bench() {
+		return tell.All(status, a.speaker())
+	}
+	return tell.All(tell.Console(c.Stick.Console...), status, a.speaker())
+}
+
+// closed tells the last there is to tell.
+func (a *app) closed(to *tell.Several, last ...tell.Message) {
+	for _, m := range last {
+		to.Tell(m)
+	}
+	if err := to.Close(); err != nil {
+		a.out.say("%v", err)
+	}
+}
+
+// visit is one stick's. A device that cannot work with any says so as long as
+// this one is in.
+func (a *app) visit(ctx context.Context, c *config, stick volume.Stick, all *tell.Several, screens tell.Teller) (udev.Result, error) {
+	v, err := a.newVisit(c, stick.Name)
 	if err != nil {
 		all.Tell(tell.Message{State: tell.Failed, Code: stickCode(err), Detail: err.Error()})
+		if stick.WaitGone(ctx) == nil {
+			all.Reset()
+		}
 		return udev.Result{}, err
 	}
 	v.Tell, v.Queue = all, screens
-	return v.Run(ctx)
+	r, err := v.Run(ctx)
+	if os.Getenv("RUNTIME_DIRECTORY") == "" { // else systemd removes it
+		if left := os.Remove(v.Dir); left != nil && !errors.Is(left, fs.ErrNotExist) {
+			a.out.say("%v", left)
+		}
+	}
+	return r, err
 }
 
 // newVisit wires a visit to this device.
@@ -96,7 +146,8 @@ func (a *app) newVisit(c *config, disk string) (*udev.Visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &stickDevice{Device: device, config: c, hold: c.Stick.Reboot == rebootUnplugged}
+	unplugged := c.Stick.Reboot == rebootUnplugged && !device.Bench
+	d := &stickDevice{Device: device, config: c, hold: unplugged}
 	write.Log = func(report.Report) []byte { return d.log() }
 	run := filepath.Join(a.env.root, runDir)
 	if err := os.MkdirAll(run, 0o755); err != nil {
@@ -109,7 +160,7 @@ func (a *app) newVisit(c *config, disk string) (*udev.Visit, error) {
 	return &udev.Visit{
 		Disk: disk, Dir: dir, Turn: filepath.Join(run, "stick.lock"), Memory: filepath.Join(c.StateDir, "stick.json"),
 		Device: d, Trust: device.Trust, Serial: serial, DeviceType: c.DeviceType, Plimsoll: Version,
-		WhenUnplugged: c.Stick.Reboot == rebootUnplugged, NeverReboot: c.Stick.Reboot == rebootNever,
+		WhenUnplugged: unplugged, NeverReboot: c.Stick.Reboot == rebootNever,
 		Interval: time.Duration(c.Policy.Interval),
 		Store:    &report.Store{Dir: filepath.Join(c.StateDir, "reports"), Note: func(text string) { a.out.say("%s", text) }},
 		Write:    write,
@@ -132,10 +183,11 @@ func (r reportConfig) options() (o report.Options, err error) {
 	return o, nil
 }
 
-// tellers are all that are told: the light and the hook beside the screens.
-func (a *app) tellers(s stickConfig, screens tell.Teller) *tell.Several {
-	all := []tell.Teller{screens}
-	if s.LED != "" {
+// tellers are all that are told: the light, if it is not a bench, and the hook
+// beside the screens.
+func (a *app) tellers(c *config, screens tell.Teller) *tell.Several {
+	s, all := c.Stick, []tell.Teller{screens}
+	if s.LED != "" && !c.bench() {
 		light := tell.LED(filepath.Join(a.env.root, "/sys/class/leds", s.LED))
 		light.Memory = filepath.Join(a.env.root, runDir, "led")
 		all = append(all, light)
@@ -146,15 +198,20 @@ func (a *app) tellers(s stickConfig, screens tell.Teller) *tell.Several {
 	return tell.All(all...)
 }
 
-// A speaker tells whoever started the command.
-type speaker struct{ out *output }
+// A speaker tells whoever started the command, and the journal: no progress, and
+// nothing twice in a row.
+type speaker struct {
+	out  *output
+	last tell.Message
+}
 
-func (a *app) speaker() tell.Teller { return speaker{a.out} }
+func (a *app) speaker() tell.Teller { return &speaker{out: a.out} }
 
-func (s speaker) Tell(m tell.Message) {
-	if m.Percent != 0 {
+func (s *speaker) Tell(m tell.Message) {
+	if m.Percent != 0 || m == s.last {
 		return
 	}
+	s.last = m
 	f := fields{"state": string(m.State), "artifact": m.Artifact, "detail": m.Detail}
 	if m.Code != 0 {
 		f["code"] = m.Code.String()

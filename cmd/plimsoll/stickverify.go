@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func (a *app) runStickVerify(ctx context.Context, keys []string, dir string) err
 		}
 	}
 	a.out.result("verified", fields{"stick": dir, "artifacts": len(tree.Files), "refused": refused, "truncated": tree.Truncated},
-		"%s: %d artifacts, %d refused", dir, len(tree.Files), refused)
+		"%s: %s, %d refused", dir, artifacts(len(tree.Files)), refused)
 	switch {
 	case refused > 0 || tree.Truncated:
 		return exitCode(exitRefused)
@@ -88,4 +89,11 @@ func (a *app) verifyFile(ctx context.Context, s *scan.Stick, f scan.File, v arti
 	all["good"] = true
 	a.out.result("file", all, "%s: %s: good", f.Name, named(c.Header.Name, c.Version()))
 	return true, nil
+}
+
+func artifacts(n int) string {
+	if n == 1 {
+		return "1 artifact"
+	}
+	return fmt.Sprintf("%d artifacts", n)
 }

@@ -65,7 +65,7 @@ func (w *witness) after(ctx context.Context, o install.Outcome, err error) error
 }
 
 func (w *witness) tell(m tell.Message) {
-	all := w.app.tellers(w.config.Stick, tell.Console(w.config.Stick.Console...))
+	all := w.app.tellers(w.config, tell.Console(w.config.Stick.Console...))
 	all.Tell(m)
 	if err := all.Close(); err != nil {
 		w.app.out.say("%v", err)
