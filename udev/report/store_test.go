@@ -227,21 +227,6 @@ func TestStoreBound(t *testing.T) {
 }
 
 // TestStoreTogether: several processes use one store.
-// TestStoreKeepsOutcomes: plugging in one stick after the other does not make a device forget what came of an update.
-func TestStoreKeepsOutcomes(t *testing.T) {
-	s, notes := newStore(t)
-	for _, result := range []string{wentBack, updated} {
-		begin(t, s, Report{Serial: "A", Result: result, Final: true})
-	}
-	for range 2 * maxStored {
-		begin(t, s, Report{Serial: "A", Result: "nothing here for this device", Final: true})
-	}
-	notes()
-	if got := numbersOf(t, s.Undelivered); len(got) != maxStored || got[0] != 1 || got[1] != 2 {
-		t.Errorf("%v are left, want the first two among them", got)
-	}
-}
-
 func TestStoreTogether(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.Map
