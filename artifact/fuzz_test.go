@@ -131,7 +131,7 @@ func imageIn(ext string, data []byte) string {
 	if err != nil {
 		return ""
 	}
-	m := newMembers(&limitReader{r: d, left: maxHeader}, maxTail)
+	m := newMembers(&limitReader{r: d, left: maxHeader})
 	if _, err := m.next(); err != nil {
 		return ""
 	}

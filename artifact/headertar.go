@@ -16,7 +16,7 @@ func openHeader(name string, b []byte) (*members, error) {
 		return nil, err
 	}
 	// One more byte than allowed, so that too long and just long enough are two things.
-	return newMembers(&limitReader{r: d, left: maxHeader}, maxTail), nil
+	return newMembers(&limitReader{r: d, left: maxHeader}), nil
 }
 
 // parseHeader parses the header member, whose sum was compared before.

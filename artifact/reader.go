@@ -29,7 +29,7 @@ type archive struct {
 	walked                 []Member
 }
 
-func newArchive(src io.Reader) *archive { return &archive{m: newMembers(src, -1)} }
+func newArchive(src io.Reader) *archive { return &archive{m: newMembers(src)} }
 
 // advance goes to the next member; a.next is nil and there is no error at the end.
 func (a *archive) advance() error {
@@ -302,7 +302,7 @@ func (r *Reader) openData() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.Name, err)
 	}
-	r.data = newMembers(d, maxTail)
+	r.data = newMembers(d)
 	return nil
 }
 

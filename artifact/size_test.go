@@ -57,7 +57,7 @@ func TestLargerThanOctal(t *testing.T) {
 		w.WriteHeader((&Writer{}).member("data/0000.tar", size))
 		pw.CloseWithError(io.EOF)
 	}()
-	m := newMembers(pr, -1)
+	m := newMembers(pr)
 	h, err := m.next()
 	if err != nil || h.Size != size {
 		t.Fatalf("%+v, %v, want a size of %d", h, err, int64(size))

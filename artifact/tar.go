@@ -9,16 +9,23 @@ import (
 
 const (
 	block = 512
-	// maxTail bounds the zeros after the end of an inner archive: no sum covers them, and a compressed stream makes terabytes of
-	// them from nothing. GNU tar writes less than 10 KiB. Those after the outer archive are real bytes of a real file.
+	// No sum covers what stands between the members of an archive, and behind the last. A compressed stream makes terabytes of it from
+	// nothing, and a sparse file or a stick that lies about its size does, too; archive/tar reads all of it before it returns.
+	//
+	// maxGap bounds the padding, the extension records and the header that stand between the contents of two members. Mender's tool and
+	// this package write 2 KiB for a member of 8 GiB. The largest that a record of GNU tar or bsdtar may hold for a good reason is an extended
+	// attribute of Linux, of 64 KiB at most.
+	maxGap = 128 << 10
+	// maxTail bounds the zeros behind the end of an archive. GNU tar writes less than 10 KiB.
 	maxTail = 1 << 20
 )
 
 // A tally stands beneath archive/tar and sees what that does not tell: bytes in the padding, an end without its two zero blocks,
-// and whether it was the source that failed.
+// and whether it was the source that failed. It ends what would not end.
 type tally struct {
 	r           io.Reader
 	n           int64 // bytes read
+	limit       int64 // of n
 	pad, padEnd int64 // offsets between which all must be zero
 	dirty       bool  // it was not
 	short       bool  // a read found nothing left
@@ -41,6 +48,9 @@ func (t *tally) Read(b []byte) (int, error) {
 	if err == io.EOF && n > 0 {
 		err = nil // The last bytes may come together with the end; only a read that finds nothing is short.
 	}
+	if err == nil && t.n > t.limit {
+		err = fmt.Errorf("%w: no end of what belongs to no member, up to byte %d", ErrLimit, t.n)
+	}
 	if err == io.EOF {
 		t.short = true
 	} else if err != nil {
@@ -60,14 +70,13 @@ func (t *tally) look(b []byte) {
 
 // members walks over a tar archive more strictly than archive/tar does.
 type members struct {
-	src  *tally
-	tar  *tar.Reader
-	tail int64 // how many zeros may follow the end; negative for any number
+	src *tally
+	tar *tar.Reader
 }
 
-func newMembers(r io.Reader, tail int64) *members {
-	src := &tally{r: r}
-	return &members{src: src, tar: tar.NewReader(src), tail: tail}
+func newMembers(r io.Reader) *members {
+	src := &tally{r: r, limit: maxGap}
+	return &members{src: src, tar: tar.NewReader(src)}
 }
 
 // next returns the next member, which is a regular file, or io.EOF once the archive has ended as an archive must.
@@ -87,6 +96,7 @@ func (m *members) next() (*tar.Header, error) {
 	}
 	m.src.pad = m.src.n + h.Size
 	m.src.padEnd = m.src.n + (h.Size+block-1)&^(block-1)
+	m.src.limit = m.src.padEnd + maxGap
 	return h, nil
 }
 
@@ -131,16 +141,13 @@ func (m *members) end() error {
 	if m.src.short {
 		return fmt.Errorf("%w: the end of the archive is missing", ErrTruncated)
 	}
-	buf := make([]byte, 8<<10)
-	for tail := int64(0); ; {
+	m.src.limit = m.src.n + maxTail
+	for buf := make([]byte, 8<<10); ; {
 		n, err := m.src.Read(buf)
 		for i, c := range buf[:n] {
 			if c != 0 {
 				return malformed("byte %d, after the end of the archive, is not zero", m.src.n-int64(n-i))
 			}
-		}
-		if tail += int64(n); m.tail >= 0 && tail > m.tail {
-			return fmt.Errorf("%w: more than %d bytes after the end of the archive", ErrLimit, m.tail)
 		}
 		if err == io.EOF {
 			return io.EOF

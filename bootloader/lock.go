@@ -19,11 +19,13 @@ const lockWait = 10 * time.Second
 
 // lock takes the lock until the returned file is closed. A file that is there
 // already is opened without O_CREAT: in a sticky folder the kernel refuses that
-// to root, too, when the file is somebody else's (fs.protected_regular).
+// to root, too, when the file is somebody else's (fs.protected_regular). Nor is a
+// link followed, which somebody may have put there. The file is for root: whoever
+// may open it may lock it, for ever.
 func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the boot environment: %w", err)

@@ -10,12 +10,16 @@ import (
 	"strings"
 )
 
-// The results that leave a device with what it should have: states of the
-// package tell.
+// Results, which are states of the package tell: the first two leave a device
+// with what it should have, the last one with what it had.
 const (
 	updated  = "updated and confirmed"
 	upToDate = "up to date"
+	wentBack = "went back to the old version"
 )
+
+// decided reports whether the new version was on trial on the device.
+func (r *Report) decided() bool { return r.Result == updated || r.Result == wentBack }
 
 // Good reports whether the attempt ended with the device having what the stick
 // brought, or something newer.

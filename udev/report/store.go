@@ -30,8 +30,10 @@ var ErrStore = errors.New("the store of reports cannot be used")
 // A Store keeps the reports of a device until they are on a stick, in a folder
 // of its own on neither slot. Several processes may use it at once.
 //
-// It keeps 32. When one more begins, the oldest whose outcome is known goes, and
-// without one the oldest. A file that cannot be read does not hinder the others.
+// It keeps 32. When one more begins, the oldest that has nothing to tell of the
+// device goes (a stick that was not for it, say: somebody may plug in many), then
+// the oldest whose outcome is known, and without one the oldest. A file that
+// cannot be read does not hinder the others.
 type Store struct {
 	Dir  string
 	Note func(text string) // is told of what was lost; nil: nobody is
@@ -198,10 +200,12 @@ func (s *Store) makeRoom() error {
 		switch r, err := s.get(n); {
 		case err != nil:
 			rank[n] = 0
-		case r.Report.Final:
+		case r.Report.Final && !r.Report.decided():
 			rank[n] = 1
-		default:
+		case r.Report.Final:
 			rank[n] = 2
+		default:
+			rank[n] = 3
 		}
 	}
 	slices.SortStableFunc(numbers, func(a, b int64) int { return rank[a] - rank[b] })

@@ -655,3 +655,18 @@ func TestAllocateCannot(t *testing.T) {
 		}
 	}
 }
+
+// TestStoreKeepsOutcomes: plugging in one stick after the other does not make a device forget what came of an update.
+func TestStoreKeepsOutcomes(t *testing.T) {
+	s, notes := newStore(t)
+	for _, result := range []string{wentBack, updated} {
+		begin(t, s, Report{Serial: "A", Result: result, Final: true})
+	}
+	for range maxStored {
+		begin(t, s, Report{Serial: "A", Result: "nothing here for this device", Final: true})
+	}
+	notes()
+	if got := numbersOf(t, s.Undelivered); len(got) != maxStored || got[0] != 1 || got[1] != 2 {
+		t.Errorf("%v are left, want the first two among them", got)
+	}
+}

@@ -18,7 +18,10 @@ const (
 	MaxFiles   = 256     // artifacts
 	maxOdd     = 64
 	maxFolders = 8 // named plimsoll, in upper and lower case
-	batch      = 1024
+	// maxLooks is how many files of a folder are looked at, of those with the name of an artifact. To find one of a hundred thousand names a FAT compares half of
+	// them.
+	maxLooks = 4 * MaxFiles
+	batch    = 1024
 )
 
 // A File is a regular file that is not empty and has the name of an artifact.
@@ -77,6 +80,7 @@ func (s *Stick) Tree() (Result, error) {
 // A walk is one reading of a stick.
 type walk struct {
 	left    int // entries
+	looks   int // in this folder
 	folders []string
 	result  Result
 }
@@ -91,6 +95,7 @@ func (w *walk) folder(dir *os.File, name string, root bool) ([]File, error) {
 		return nil, err
 	}
 	defer d.Close() // only read
+	w.looks = 0
 	in := place{w: w, dir: d, root: root}
 	if !root {
 		in.prefix = name + "/"
@@ -152,6 +157,11 @@ func (p *place) entry(name string) {
 }
 
 func (p *place) candidate(name string) {
+	if p.w.looks == maxLooks {
+		p.w.result.Truncated = true
+		return
+	}
+	p.w.looks++
 	st, err := stat(p.dir, name)
 	switch path := p.prefix + name; {
 	case errors.Is(err, fs.ErrNotExist): // gone since

@@ -192,6 +192,23 @@ func TestTreeIsBounded(t *testing.T) {
 	}
 }
 
+func TestLooksAreBounded(t *testing.T) {
+	dir := write(t, map[string][]byte{"plimsoll/prepared.mender": []byte("x")})
+	for i := range maxLooks + 1 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.mender", i)), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openStick(t, dir)
+	w := walk{left: MaxEntries}
+	if _, err := w.folder(s.dir, ".", true); err != nil || w.looks != maxLooks {
+		t.Errorf("%v, %d files were looked at, of %d", err, w.looks, maxLooks+1)
+	}
+	if got, err := s.Tree(); err != nil || !got.Truncated || len(got.Files) == 0 || got.Files[0].Name != "plimsoll/prepared.mender" {
+		t.Errorf("%v, truncated: %v, first of %v", err, got.Truncated, got.Files)
+	}
+}
+
 func TestEntriesAreBounded(t *testing.T) {
 	dir := write(t, map[string][]byte{"plimsoll/a.mender": []byte("x")})
 	first := filepath.Join(dir, "0")

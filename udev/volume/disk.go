@@ -43,11 +43,15 @@ const (
 	settlePoll  = 50 * time.Millisecond
 )
 
+// maxVolumes bounds how many partitions of a disk are looked at: the kernel takes
+// hundreds, and each may be full of names. Sticks have one or two.
+const maxVolumes = 16
+
 // Disk waits until the kernel has shown all partitions of a disk, at most five
 // seconds, and returns what is on it: its partitions, or the disk itself if it
 // has none. Extended partitions and those that hold no file system by their
 // type are left out; see also [Volume.PassedOver]. A volume that cannot be read is among them
-// and has an Err.
+// and has an Err; so has each behind the sixteenth ([ErrTooMany]).
 //
 // sys and dev are where sysfs and the device nodes are, "" for /sys and /dev;
 // name is the kernel's, such as "sda". Nothing in it is followed as a path. The
@@ -68,6 +72,10 @@ func Disk(sys, dev, name string) ([]Volume, error) {
 	for _, p := range d.partitions() {
 		n := int(p.number("partition"))
 		if p.bytes() == 0 || uses[n] == nothing {
+			continue
+		}
+		if len(found) >= maxVolumes {
+			found = append(found, h.unseen(stick, p, n, ErrTooMany))
 			continue
 		}
 		v := h.volume(stick, p, n)
@@ -166,11 +174,7 @@ func complete(d block, shown map[int]string, uses map[int]use) bool {
 
 // volume looks at one partition, or at a disk without any.
 func (h host) volume(s Stick, b block, part int) Volume {
-	v := Volume{
-		Device: h.dev + "/" + b.name(), Stick: s, Part: part, Size: b.bytes(), Kind: Unknown,
-		ReadOnly: s.ReadOnly || part == 0 && b.number("ro") != 0, block: b,
-	}
-	v.Stick.host = h
+	v := h.unseen(s, b, part, nil)
 	f, err := h.open(b)
 	if err != nil {
 		v.Err = fmt.Errorf("open %s: %w", v.Device, err)
@@ -183,6 +187,15 @@ func (h host) volume(s Stick, b block, part int) Volume {
 	}
 	v.take(c)
 	return v
+}
+
+// unseen is a volume that was not looked at.
+func (h host) unseen(s Stick, b block, part int, err error) Volume {
+	s.host = h
+	return Volume{
+		Device: h.dev + "/" + b.name(), Stick: s, Part: part, Size: b.bytes(), Kind: Unknown,
+		ReadOnly: s.ReadOnly || part == 0 && b.number("ro") != 0, Err: err, block: b,
+	}
 }
 
 func (v *Volume) take(c content) {

@@ -197,6 +197,20 @@ func TestDisk(t *testing.T) {
 			m.device(onUSB, masterBootRecord("", 0x0c), "ro=0")
 			m.device(onUSB+"/sda1", sane(16), "partition=1", "ro=1")
 		}, []string{"sda1 1 vfat clean"}},
+		{"twenty partitions, four too many", func(m tree) {
+			m.device(onUSB, masterBootRecord("", 0x0c))
+			for i := range 20 {
+				m.device(fmt.Sprintf("%s/sda%d", onUSB, i+1), sane(16)[:1<<20], fmt.Sprintf("partition=%d", i+1))
+			}
+		}, func() (all []string) {
+			for i := range maxVolumes {
+				all = append(all, fmt.Sprintf("sda%d %d vfat", i+1, i+1))
+			}
+			for i := maxVolumes; i < 20; i++ {
+				all = append(all, fmt.Sprintf("sda%d %d unknown bad", i+1, i+1))
+			}
+			return all
+		}()},
 		{"zeros", func(m tree) { m.device(onUSB, make([]byte, mib)) }, []string{"sda 0 empty"}},
 		{"an ISO 9660 with partitions", func(m tree) {
 			m.device(onUSB, apply(masterBootRecord("", 0x17), patch{32769, "CD001"}))

@@ -60,6 +60,8 @@ var (
 	ErrGone = errors.New("stick is gone")
 	// ErrName: what was named cannot be the name of a disk.
 	ErrName = errors.New("not the name of a disk")
+	// ErrTooMany: the stick has more volumes than are looked at.
+	ErrTooMany = errors.New("too many volumes")
 	// ErrStuck: the stick is there and does not answer.
 	ErrStuck = errors.New("stick does not answer")
 )

@@ -18,6 +18,9 @@ func (im image) exfat() (content, bool) {
 	case im.u64(72) > uint64(im.size)>>sector:
 		c.unclean = "it is larger than the partition"
 	}
+	if im.u32(92) > 8*maxKept {
+		c.refused = "its bitmap is too large"
+	}
 	root := int64(im.u32(88)) + (int64(im.u32(96))-2)<<cluster
 	c.label = im.exfatLabel(root << sector)
 	return c, true

@@ -11,7 +11,7 @@ func (im image) ext() (content, bool) {
 		return content{}, false
 	}
 	compat, incompat, roCompat := im.u32(super+92), im.u32(super+96), im.u32(super+100)
-	const hasJournal, recover, journalDevice, orphans, wide = 4, 4, 8, 0x10000, 0x80
+	const hasJournal, recover, journalDevice, orphans, wide, guard = 4, 4, 8, 0x10000, 0x80, 0x100
 	if incompat&journalDevice != 0 {
 		return content{}, false // a journal of another file system, nothing to mount
 	}
@@ -30,8 +30,14 @@ func (im image) ext() (content, bool) {
 		c.unclean = "files that were deleted while in use are left in it"
 	case compat&hasJournal != 0 && im.u32(super+0xe0) == 0:
 		c.unclean = "its journal is on another disk"
+	case incompat&guard != 0:
+		// The kernel would wait for as long as the file system says: eighteen hours, at most.
+		c.unclean = "it is guarded against being mounted twice"
 	case blocks > uint64(im.size)>>(10+log):
 		c.unclean = "it is larger than the partition"
+	}
+	if (blocks-1)/uint64(im.u32(super+32)) >= maxGroups {
+		c.refused = "it has too many groups of blocks"
 	}
 	// The kernel adds these to the options it is told; one names a device.
 	if im.u8(super+0x200) != 0 {

@@ -12,6 +12,15 @@ import (
 // btrfs, at 64 KiB.
 const headSize = 68 << 10
 
+// What the kernel keeps in memory of a file system for as long as it is mounted:
+// the bitmap of an exFAT, and some hundred bytes for each group of an ext4. A stick
+// may say that it is as large as it likes, and the kernel believes that. These
+// are enough for disks of 16 and 8 TiB.
+const (
+	maxKept   = 16 << 20 // bytes
+	maxGroups = 1 << 16
+)
+
 // content is what the superblocks say.
 type content struct {
 	kind        Kind

@@ -167,6 +167,9 @@ func TestUnclean(t *testing.T) {
 			t.Errorf("%s: got %+v, want a reason", name, c)
 		}
 	}
+	if c := look(t, saneExt(patch{1024 + 96, le32(0x100)})); c.unclean == "" {
+		t.Error("ext4 with a guard against being mounted twice is clean")
+	}
 	for name, image := range map[string][]byte{
 		"FAT12": sane(12), "FAT16": sane(16), "FAT32": sane(32), "exFAT": saneExFAT(), "ext4": saneExt(),
 		"FAT12, which has no such bits":         sane(12, patch{4*512 + 1, "\x0f\x00"}),
@@ -180,6 +183,29 @@ func TestUnclean(t *testing.T) {
 	}
 	if c := look(t, saneExt(patch{1024 + 0x200, "errors=panic"})); c.refused == "" {
 		t.Error("ext4 with mount options in its superblock is not refused")
+	}
+}
+
+// To mount a file system the kernel keeps something of each part that it says
+// it has, and a stick may say that it is as large as it likes.
+func TestTooMuchToKeep(t *testing.T) {
+	const size = 1 << 50
+	for name, c := range map[string]struct {
+		image   []byte
+		refused bool
+	}{
+		"ext4 of 65536 groups":        {saneExt(patch{1024 + 4, le32(32768 << 16)}, patch{1024 + 24, le32(2)}, patch{1024 + 20, le32(0)}, patch{1024 + 32, le32(32768 + 1)}), false},
+		"ext4 of more":                {saneExt(patch{1024 + 4, le32(1<<32 - 1)}, patch{1024 + 24, le32(2)}, patch{1024 + 20, le32(0)}, patch{1024 + 32, le32(32768)}), true},
+		"ext4 of groups of one block": {saneExt(patch{1024 + 4, le32(1 << 20)}, patch{1024 + 32, le32(1)}), true},
+		"ext4 of 64 bits":             {saneExt(patch{1024 + 0x150, le32(1)}, patch{1024 + 96, le32(0x80)}), true},
+		"exFAT of 16 MiB of bitmap":   {saneExFAT(patch{72, le64(1 << 40)}, patch{92, le32(16 << 23)}), false},
+		"exFAT of more":               {saneExFAT(patch{72, le64(1 << 40)}, patch{92, le32(16<<23 + 1)}), true},
+	} {
+		got, err := inspect(bytes.NewReader(c.image), size)
+		must(t, err)
+		if (got.refused != "") != c.refused || got.kind == Unknown {
+			t.Errorf("%s: got %+v, want refused: %v", name, got, c.refused)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,10 +80,31 @@ func (v Volume) mount(dir string) (*Mounted, error) {
 		node.Close()
 		return nil, err
 	}
-	if err := m.attach(d); err != nil {
+	if err := m.attachInTime(d); err != nil {
 		return nil, errors.Join(err, m.unlock(), node.Close())
 	}
 	return m, nil
+}
+
+// attachInTime is attach, but does not wait for ever. A mount that comes about
+// when nobody waits for it any more is undone.
+func (m *Mounted) attachInTime(d driver) error {
+	var over atomic.Bool
+	late := *m
+	err := await(func() error {
+		err := late.attach(d)
+		if over.Swap(true) && err == nil {
+			err = late.abandon()
+		}
+		return err
+	}, m.Stick.Gone)
+	switch {
+	case !errors.Is(err, errLeft):
+		m.root, m.damaged = late.root, late.damaged
+	case over.Swap(true) && late.root != nil: // in this very moment
+		err = errors.Join(err, late.abandon())
+	}
+	return err
 }
 
 // claim opens the volume, and makes sure that nobody else uses it: a mount that

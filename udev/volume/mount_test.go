@@ -3,6 +3,7 @@ package volume
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -282,6 +283,20 @@ func TestWritableRefuses(t *testing.T) {
 		m.Clean = false
 		if err := m.Writable(); !errors.Is(err, ErrDirty) {
 			t.Errorf("got %v, want ErrDirty", err)
+		}
+	})
+	// The kernel would wait for as long as the stick says, up to eighteen hours, whether the other one goes on.
+	t.Run("what is guarded against being mounted twice", func(t *testing.T) {
+		file := ext4Image(t, "-O", "mmp,^metadata_csum")
+		b, err := os.ReadFile(file)
+		must(t, err)
+		guard := int64(binary.LittleEndian.Uint64(b[1024+0x168:])) * 1024 // blocks are of 1 KiB
+		put(t, file, guard+4, []byte("\x07\x00\x00\x00"))                 // somebody was there
+		put(t, file, guard+112, []byte("\x0a\x00"))                       // seconds
+		m := mount(t, plug(t, file))
+		start := time.Now()
+		if err := m.Writable(); !errors.Is(err, ErrDirty) || time.Since(start) > 5*time.Second {
+			t.Errorf("got %v after %v, want ErrDirty at once", err, time.Since(start))
 		}
 	})
 	t.Run("what became dirty meanwhile", func(t *testing.T) {

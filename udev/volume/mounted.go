@@ -60,9 +60,10 @@ func (m *Mounted) setReadOnly(ro int) error {
 // kind that is never written ([KindError]), a write-protected stick
 // ([ErrWriteProtected]), a file system that is not clean ([ErrDirty]), which is
 // looked up again, and one of which a failed read was explained as damage
-// ([ErrCorrupt]). It stays mounted read-only then.
+// ([ErrCorrupt]). It stays mounted read-only then. Like Close, it does not wait for
+// ever: after [ErrStuck] nothing is mounted.
 func (m *Mounted) Writable() error {
-	if err := m.writable(); err != nil {
+	if err := m.awaited(m.writable); err != nil {
 		return fmt.Errorf("mount %v for writing: %w", m.Volume, err)
 	}
 	return nil
@@ -215,14 +216,17 @@ const (
 )
 
 // bounded does what may hang, and lets go of the volume if it does.
-func (m *Mounted) bounded(do func() error) error {
+func (m *Mounted) bounded(do func() error) error { return m.Explain(m.awaited(do)) }
+
+// awaited is bounded for what explains its errors itself.
+func (m *Mounted) awaited(do func() error) error {
 	err := await(do, m.Stick.Gone)
 	if errors.Is(err, errLeft) {
 		// Who hangs has its own references; the folder is freed from here.
 		m.closed = true
 		err = errors.Join(err, unix.Unmount(m.Dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
 	}
-	return m.Explain(err)
+	return err
 }
 
 // errLeft: the work goes on, and nobody waits for it.
