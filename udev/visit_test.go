@@ -546,14 +546,21 @@ func TestPulledEarly(t *testing.T) {
 // is not over.
 func TestCancelled(t *testing.T) {
 	stages := map[string]func(r *rig, v *Visit){
-		"before":   func(r *rig, _ *Visit) { r.cancel(errEnough) },
-		"in turn":  func(r *rig, v *Visit) { holdTurn(r.t, v.Turn); time.AfterFunc(300*time.Millisecond, func() { r.cancel(errEnough) }) },
+		"before": func(r *rig, _ *Visit) { r.cancel(errEnough) },
+		"in turn": func(r *rig, v *Visit) {
+			holdTurn(r.t, v.Turn)
+			time.AfterFunc(300*time.Millisecond, func() { r.cancel(errEnough) })
+		},
 		"on trial": func(r *rig, _ *Visit) { r.fake.state.Moving, r.fake.state.OnTrial = true, true },
 		"looking": func(r *rig, _ *Visit) {
 			r.fake.accept = func(*artifact.Header) error { r.cancel(errEnough); return nil }
 		},
-		"policy":    func(r *rig, _ *Visit) { r.fake.may = func() (bool, error) { r.cancel(errEnough); return true, errEnough } },
-		"policy no": func(r *rig, _ *Visit) { r.fake.may = func() (bool, error) { r.cancel(errEnough); return false, coded(tell.Refused) } },
+		"policy": func(r *rig, _ *Visit) {
+			r.fake.may = func() (bool, error) { r.cancel(errEnough); return true, errEnough }
+		},
+		"policy no": func(r *rig, _ *Visit) {
+			r.fake.may = func() (bool, error) { r.cancel(errEnough); return false, coded(tell.Refused) }
+		},
 		"installing": func(r *rig, _ *Visit) {
 			r.fake.install = func(ctx context.Context, _ io.Reader, step func(int)) (Installed, error) {
 				step(1)
