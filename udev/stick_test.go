@@ -2,10 +2,12 @@ package udev
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +174,7 @@ func (s *stick) reports() (all []report.Report) {
 			all = append(all, f.Report)
 		}
 	})
+	slices.SortFunc(all, func(a, b report.Report) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all
 }
 
