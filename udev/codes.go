@@ -15,10 +15,11 @@ var codes = []struct {
 	err  error
 	code tell.Code
 }{
-	{volume.ErrGone, tell.Removed},
 	{volume.ErrCorrupt, tell.CorruptFS},
 	{volume.ErrMedium, tell.StickErrors},
 	{volume.ErrStuck, tell.StickErrors},
+	{volume.ErrInUse, tell.Busy},
+	{errNotLookedAt, tell.TooMuch},
 
 	{scan.ErrUnfinished, tell.Unfinished},
 	{scan.ErrRenamed, tell.Renamed},
@@ -39,8 +40,14 @@ var kindCodes = map[volume.Kind]tell.Code{
 
 // codeOf returns the code of an error, of a stick or of the device.
 func codeOf(d Device, err error) tell.Code {
+	if errors.Is(err, volume.ErrGone) { // and then whatever else
+		return tell.Removed
+	}
 	var kind *volume.KindError
 	if errors.As(err, &kind) {
+		if kind.NoDriver && kind.Kind == volume.VFAT {
+			return tell.Config // there is nothing better that the stick could be formatted with
+		}
 		if code, ok := kindCodes[kind.Kind]; ok {
 			return code
 		}

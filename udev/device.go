@@ -25,7 +25,8 @@ type Device interface {
 	Outcome(manifest string) Outcome
 
 	// Install installs an artifact, of which the header is trusted and was
-	// accepted: it asks both once more. step is told how far it is.
+	// accepted: it asks both once more. step is told how far it is, 0 if that is not
+	// known, as soon as anything of the device is changed.
 	Install(ctx context.Context, src io.Reader, step func(percent int)) (Installed, error)
 
 	// Arm goes on with what Install left Held.
@@ -51,6 +52,11 @@ type Standing struct {
 	OnTrial  bool            // and it is the running system that is judged
 	Armed    string          // manifest of what a reboot would try; "" for nothing
 	Held     string          // manifest of what is written, verified and not armed
+}
+
+// owes reports whether the update with this manifest waits for a reboot.
+func (s Standing) owes(manifest string) bool {
+	return manifest != "" && (s.Armed == manifest || s.Held == manifest)
 }
 
 // An Outcome is what came of an update.

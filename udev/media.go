@@ -2,11 +2,13 @@ package udev
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/plimsoll-ota/plimsoll/udev/scan"
 	"github.com/plimsoll-ota/plimsoll/udev/volume"
@@ -15,6 +17,7 @@ import (
 // Media are the volumes of one stick that are mounted, and what is on them.
 type media struct {
 	stick   volume.Stick
+	dir     string // was made for them; "" if it was there
 	mounted []*medium
 	unread  []error // why volumes are not among them
 }
@@ -29,17 +32,26 @@ type medium struct {
 
 // mount mounts what can be mounted of a stick, each volume in a folder of its
 // own beneath dir, and reads which files there are.
-func mount(stick volume.Stick, dir string) (*media, error) {
+func mount(ctx context.Context, stick volume.Stick, dir string) (*media, error) {
 	volumes, err := volume.Disk("", "", stick.Name)
 	if err != nil {
 		return nil, err
 	}
 	m := &media{stick: stick}
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		m.dir = dir
+	}
 	for n, v := range volumes {
 		if v.PassedOver() {
 			continue
 		}
-		one, err := mountOne(v, filepath.Join(dir, fmt.Sprint(n)))
+		one, err := mountOne(ctx, v, filepath.Join(dir, fmt.Sprint(n)))
+		if ctx.Err() != nil {
+			if one != nil {
+				m.mounted = append(m.mounted, one)
+			}
+			return nil, errors.Join(context.Cause(ctx), m.close())
+		}
 		if err != nil {
 			m.unread = append(m.unread, err)
 			continue
@@ -49,11 +61,11 @@ func mount(stick volume.Stick, dir string) (*media, error) {
 	return m, nil
 }
 
-func mountOne(v volume.Volume, dir string) (*medium, error) {
+func mountOne(ctx context.Context, v volume.Volume, dir string) (*medium, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	mounted, err := v.Mount(dir)
+	mounted, err := claim(ctx, v, dir)
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(dir))
 	}
@@ -62,9 +74,29 @@ func mountOne(v volume.Volume, dir string) (*medium, error) {
 		return nil, errors.Join(err, one.close())
 	}
 	if one.found, err = one.stick.Tree(); err != nil {
-		one.err = v.Explain(err)
+		one.err = one.Explain(err)
 	}
 	return one, nil
+}
+
+// A volume may be in use when it is plugged in: by an automounter that looks at
+// it, or by whoever probes it. It is asked for so often, with a pause between.
+const (
+	claims     = 6
+	claimPause = 500 * time.Millisecond
+)
+
+// claim mounts a volume as soon as nobody else has it.
+func claim(ctx context.Context, v volume.Volume, dir string) (*volume.Mounted, error) {
+	for n := 1; ; n++ {
+		mounted, err := v.Mount(dir)
+		if n == claims || !errors.Is(err, volume.ErrInUse) {
+			return mounted, err
+		}
+		if err := pause(ctx, &v.Stick, claimPause); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // close unmounts it: after nil, what was written is on the stick.
@@ -83,6 +115,9 @@ func (m *media) close() error {
 		all = errors.Join(all, one.close())
 	}
 	m.mounted = nil
+	if m.dir != "" {
+		all = errors.Join(all, os.Remove(m.dir))
+	}
 	return all
 }
 
@@ -90,6 +125,13 @@ func (m *media) close() error {
 // ever written onto one that has not: it is somebody's photographs.
 func (m *media) ours() bool {
 	return slices.ContainsFunc(m.mounted, (*medium).ours)
+}
+
+// elses reports whether all that is on the stick is somebody else's. What cannot
+// be read may be ours.
+func (m *media) elses() bool {
+	unknown := slices.ContainsFunc(m.mounted, func(one *medium) bool { return one.err != nil })
+	return len(m.mounted) > 0 && !unknown && !m.ours()
 }
 
 func (m *medium) ours() bool {

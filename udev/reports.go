@@ -16,12 +16,8 @@ import (
 // outcomes takes up what has become known of earlier attempts, and returns the
 // reports that are final with that, oldest first.
 func (v *Visit) outcomes() []report.Report {
-	open, err := v.Store.Open()
-	if err != nil {
-		v.note("%v", err)
-	}
 	var known []report.Report
-	for _, rep := range open {
+	for _, rep := range v.open() {
 		o := v.Device.Outcome(rep.Manifest)
 		if o.State == "" {
 			continue
@@ -57,27 +53,64 @@ func (v *Visit) newReport(m *media) report.Report {
 	return rep
 }
 
-// begin returns the report of an attempt. One that was cut is the same attempt,
-// and ends if it is another artifact's turn.
-func (v *Visit) begin(m *media, c *scan.Candidate) report.Report {
+// prepare returns the report of an attempt, which is not kept before it begins.
+// One that was cut is the same attempt.
+func (v *Visit) prepare(m *media, c *scan.Candidate) report.Report {
+	rep := v.newReport(m)
+	rep.Tried = report.Artifact{Name: c.Header.Name, Version: c.Version()}
+	rep.Manifest = c.Manifest.String()
+	for _, open := range v.open() {
+		if open.Manifest == rep.Manifest {
+			rep = open
+		}
+	}
+	v.phase(&rep, tell.Looking)
+	return rep
+}
+
+// begin keeps the report of an attempt that begins. Those that were cut end with
+// that: it is another artifact's turn.
+func (v *Visit) begin(rep *report.Report, r Result) {
+	s, err := v.Device.Standing()
+	if err != nil {
+		v.note("%v", err)
+	}
+	for _, other := range v.open() {
+		if other.Manifest != rep.Manifest && !s.owes(other.Manifest) {
+			v.close(&other, Result{Manifest: other.Manifest, Message: tell.Message{State: tell.Failed, Code: tell.Interrupted, Artifact: other.Tried.Name}})
+		}
+	}
+	v.save(rep, r)
+}
+
+func (v *Visit) open() []report.Report {
 	open, err := v.Store.Open()
 	if err != nil {
 		v.note("%v", err)
 	}
-	for _, rep := range open {
-		if rep.Manifest == c.Manifest.String() {
-			v.phase(&rep, tell.Looking)
-			return rep
-		}
-		r := Result{Manifest: rep.Manifest, Message: tell.Message{State: tell.Failed, Code: tell.Interrupted, Artifact: rep.Tried.Name}}
-		v.close(&rep, r)
+	return open
+}
+
+// repeats reports whether the last visit ended with this stick and this result,
+// and remembers it, if it did not. A stick may stay in through a hundred boots.
+func (v *Visit) repeats(m *media, r Result) bool {
+	now, last := visited{m.label(), r}, v.remembered()
+	if now.key() == last.key() {
+		return true
 	}
-	rep := v.newReport(m)
-	rep.Tried = report.Artifact{Name: c.Header.Name, Version: c.Version()}
-	rep.Manifest = c.Manifest.String()
-	v.phase(&rep, tell.Looking)
-	v.save(&rep, Result{Manifest: rep.Manifest, Message: tell.Message{State: tell.Looking}})
-	return rep
+	v.remember(now)
+	return false
+}
+
+// withdraw takes back a report that says nothing new.
+func (v *Visit) withdraw(rep *report.Report, r Result) {
+	if rep.Sequence == 0 {
+		return
+	}
+	v.close(rep, r)
+	if err := v.Store.Delivered(*rep); err != nil { // on the stick is the one that it repeats, or that waits
+		v.note("%v", err)
+	}
 }
 
 // phase notes when the attempt came to a state.
@@ -144,8 +177,9 @@ func (v *Visit) deliverTo(m *medium, waiting []report.Report) ([]report.Report, 
 		return waiting, errors.Join(err, m.ReadOnly())
 	}
 	written, err := report.Write(root, waiting, v.Write)
-	if err = errors.Join(err, root.Close(), m.ReadOnly()); err != nil && len(written) == 0 {
-		return waiting, err
+	err = errors.Join(m.Explain(err), root.Close())
+	if flushed := m.ReadOnly(); flushed != nil { // none may have come to be on it
+		return waiting, errors.Join(err, flushed)
 	}
 	for _, rep := range written {
 		err = errors.Join(err, v.Store.Delivered(rep))

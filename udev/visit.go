@@ -38,6 +38,8 @@ type Visit struct {
 	Store *report.Store
 	Write report.Options
 	Note  func(text string) // is told what went wrong beside the update; it is for the log
+
+	lookFor time.Duration // as lookLimit, if it is not 0
 }
 
 // Result is what a visit has come to.
@@ -47,24 +49,32 @@ type Result struct {
 	Reboot   bool   // a reboot is owed, and not by the visit
 }
 
+// nothing is the result of a visit without a stick, or of one that is not ours.
+var nothing = Result{Message: tell.Message{State: tell.Nothing, Code: tell.NoArtifact}}
+
 // Run is the whole visit. It returns when the stick is pulled out, or when there
-// is no reason to wait for that. The error is ErrOwnDisk, volume.ErrName, or the
-// context's cause: all else is a Result.
+// is no reason to wait for that. The error is ErrOwnDisk, volume.ErrName, one of
+// reading sysfs, or the context's cause: all else is a Result.
 func (v *Visit) Run(ctx context.Context) (Result, error) {
 	for {
+		if ctx.Err() != nil {
+			return Result{}, context.Cause(ctx)
+		}
 		stick, err := volume.Find("", v.Disk)
 		if errors.Is(err, volume.ErrGone) {
-			return Result{Message: tell.Message{State: tell.Nothing, Code: tell.NoArtifact}}, nil
+			return nothing, nil
 		}
 		if err != nil {
 			return Result{}, err
 		}
 		own, err := v.Device.Owns(v.Disk)
-		if err != nil {
-			return Result{}, err
-		}
 		if own {
 			return Result{}, fmt.Errorf("%s: %w", v.Disk, ErrOwnDisk)
+		}
+		if err != nil { // it may be its own: nothing of it is touched
+			r := v.failed(err)
+			v.tell(r)
+			return v.shown(ctx, stick, r), nil
 		}
 		r, err := v.visit(ctx, stick)
 		if err != nil || !stick.Gone() || volume.Gone(v.Disk) {
@@ -77,11 +87,19 @@ func (v *Visit) Run(ctx context.Context) (Result, error) {
 // visit is one stick's.
 func (v *Visit) visit(ctx context.Context, stick volume.Stick) (Result, error) {
 	if stick.Size == 0 { // a reader without a card
-		return Result{Message: tell.Message{State: tell.Nothing, Code: tell.NoArtifact}}, nil
+		return nothing, nil
 	}
 	yield, err := v.turn(ctx, stick)
-	if err != nil {
-		return Result{}, err
+	switch {
+	case err == nil:
+	case errors.Is(err, volume.ErrGone):
+		return nothing, nil
+	case ctx.Err() != nil:
+		return Result{}, context.Cause(ctx)
+	default:
+		r := v.failed(err)
+		v.tell(r)
+		return v.shown(ctx, stick, r), nil
 	}
 	r, stay, err := v.work(ctx, stick)
 	yield()
@@ -95,12 +113,15 @@ func (v *Visit) visit(ctx context.Context, stick volume.Stick) (Result, error) {
 	if r, err = v.restart(ctx, stick, r); err != nil {
 		return r, err
 	}
-	// The result stays to be seen for as long as the stick is in.
-	if err := stick.WaitGone(ctx); err != nil {
-		return r, nil
+	return v.shown(ctx, stick, r), nil
+}
+
+// shown leaves the result to be seen for as long as the stick is in.
+func (v *Visit) shown(ctx context.Context, stick volume.Stick, r Result) Result {
+	if stick.WaitGone(ctx) == nil {
+		v.reset()
 	}
-	v.reset()
-	return r, nil
+	return r
 }
 
 // work is what is done while the stick must stay in. stay is false if it has
@@ -110,37 +131,69 @@ func (v *Visit) work(ctx context.Context, stick volume.Stick) (r Result, stay bo
 	if err := v.settle(ctx); err != nil {
 		return r, false, err
 	}
-	earlier := v.outcomes()
-	m, err := mount(stick, v.Dir)
+	if stick.Gone() { // while the update was judged that it had brought
+		return v.missed(), true, nil
+	}
+	m, err := mount(ctx, stick, v.Dir)
 	if err != nil {
+		if ctx.Err() != nil {
+			return r, false, context.Cause(ctx)
+		}
 		return v.failed(err), true, nil
 	}
-	if len(m.mounted) > 0 && !m.ours() {
-		err := m.close()
-		return Result{Message: tell.Message{State: tell.Nothing, Code: tell.NoArtifact}}, false, err
+	if m.elses() {
+		v.putAway(m)
+		v.tell(nothing)
+		return nothing, false, nil
 	}
-	r, err = v.update(ctx, m, earlier)
+	r, err = v.update(ctx, m, v.outcomes())
 	if err == nil {
 		v.deliver(m)
 	}
-	if closed := m.close(); closed != nil && !errors.Is(closed, volume.ErrGone) {
-		v.note("the stick was not put away: %v", closed)
-		if r.Code == 0 {
-			r.Detail = "the stick was not put away in order"
-		}
+	if !v.putAway(m) && r.Code == 0 {
+		r.Detail = "the stick was not put away in order"
 	}
 	return r, true, err
 }
 
+// missed is the result of a visit whose stick was pulled out before it was looked
+// at: the verdict on what it had brought, if there is one.
+func (v *Visit) missed() Result {
+	known := v.outcomes()
+	if len(known) == 0 {
+		return v.failed(volume.ErrGone)
+	}
+	last := known[len(known)-1]
+	r := resultOf(last)
+	v.remember(visited{last.Stick, r})
+	return r
+}
+
+// putAway unmounts a stick. Of one that is gone there is nothing to be said.
+func (v *Visit) putAway(m *media) (ok bool) {
+	err := m.close()
+	if err == nil || errors.Is(err, volume.ErrGone) {
+		return true
+	}
+	v.note("the stick was not put away: %v", err)
+	return false
+}
+
 // restart does what is left to do when the stick is free, and tells the result.
 func (v *Visit) restart(ctx context.Context, stick volume.Stick, r Result) (Result, error) {
-	standing, err := v.Device.Standing()
-	if err != nil {
-		v.note("%v", err)
-	}
+	s, err := v.Device.Standing()
 	switch {
-	case r.Manifest == "" || standing.Armed != r.Manifest && standing.Held != r.Manifest:
-		v.tell(r) // nothing is owed
+	case err != nil && (r.State == tell.Restarting || r.State == tell.Remove):
+		r = v.ended(r, err)
+		r.Reboot = true
+		v.tell(r)
+		return r, nil
+	case err != nil:
+		v.note("%v", err)
+		v.tell(r)
+		return r, nil
+	case !s.owes(r.Manifest):
+		v.tell(r)
 		return r, nil
 	case v.NeverReboot:
 		r.State, r.Reboot, r.Detail = tell.Remove, true, "restart the device to try the new version"
@@ -153,13 +206,13 @@ func (v *Visit) restart(ctx context.Context, stick volume.Stick, r Result) (Resu
 			return r, err
 		}
 	}
-	return v.reboot(ctx, r, standing.Held == r.Manifest)
+	return v.reboot(ctx, r, s.Held == r.Manifest)
 }
 
 // reboot arms what is held, and restarts the device as soon as its policy lets.
 func (v *Visit) reboot(ctx context.Context, r Result, held bool) (Result, error) {
 	ask := func() (bool, error) { return v.Device.MayReboot(ctx, r.Artifact) }
-	if err := v.permitted(ctx, r, ask); err != nil {
+	if err := v.permitted(ctx, nil, r, ask); err != nil {
 		if ctx.Err() != nil {
 			return r, context.Cause(ctx)
 		}
@@ -169,26 +222,54 @@ func (v *Visit) reboot(ctx context.Context, r Result, held bool) (Result, error)
 		return r, nil
 	}
 	if held {
-		if err := v.Device.Arm(ctx); err != nil {
+		switch over, err := v.arm(ctx, &r); {
+		case ctx.Err() != nil:
+			return r, context.Cause(ctx)
+		case err != nil:
 			r = v.ended(r, err)
+			v.tell(r)
+			return r, nil
+		case over:
 			v.tell(r)
 			return r, nil
 		}
 	}
-	r.State = tell.Restarting
+	r.State, r.Detail = tell.Restarting, ""
 	v.tell(r)
 	err := v.Device.Reboot()
 	if ctx.Err() != nil { // it is on its way, and has stopped this process
 		return r, nil
 	}
-	r.Message = tell.Message{State: tell.Failed, Code: tell.Other, Artifact: r.Artifact, Detail: fmt.Sprintf("the device does not restart: %v", err)}
+	r.Message = tell.Message{State: tell.Failed, Code: tell.Other, Artifact: r.Artifact, Detail: "the device does not restart"}
+	if err != nil {
+		r.Detail += ": " + err.Error()
+	}
 	r.Reboot = true
 	v.tell(r)
 	return r, nil
 }
 
-// permitted asks the policy until it has an answer.
-func (v *Visit) permitted(ctx context.Context, r Result, ask func() (later bool, err error)) error {
+// arm goes on with what is held. over is true if that needs no reboot: the
+// payload of a module may be judged at once.
+func (v *Visit) arm(ctx context.Context, r *Result) (over bool, err error) {
+	if err := v.Device.Arm(ctx); err != nil {
+		return false, err
+	}
+	s, err := v.Device.Standing()
+	if err != nil || s.owes(r.Manifest) {
+		return false, err
+	}
+	o := v.Device.Outcome(r.Manifest)
+	if o.State == "" {
+		return false, nil
+	}
+	r.State, r.Code, r.Detail = o.State, o.Code, o.Detail
+	return true, nil
+}
+
+// permitted asks the policy until it has an answer, or until the stick is pulled
+// out, unless that is nil: volume.ErrGone.
+func (v *Visit) permitted(ctx context.Context, stick *volume.Stick, r Result, ask func() (later bool, err error)) error {
 	for {
 		later, err := ask()
 		if err == nil || !later {
@@ -196,12 +277,25 @@ func (v *Visit) permitted(ctx context.Context, r Result, ask func() (later bool,
 		}
 		r.State, r.Detail = tell.Waiting, err.Error()
 		v.tell(r)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(v.Interval):
+		if err := pause(ctx, stick, v.Interval); err != nil {
+			return err
 		}
 	}
+}
+
+// pause waits, but not for a stick that is pulled out.
+func pause(ctx context.Context, stick *volume.Stick, long time.Duration) error {
+	wait, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	if stick == nil {
+		<-wait.Done()
+	} else if stick.WaitGone(wait) == nil {
+		return volume.ErrGone
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // failed is the result of what the stick did.

@@ -69,7 +69,7 @@ func (d *stickDevice) Standing() (udev.Standing, error) {
 	case install.Nothing, install.HandsOff, install.Attention:
 	case install.Wait:
 		s.Armed = manifestOf(r.Trial)
-	case install.Arm:
+	case install.Arm, install.RunInstall: // of a module, the latter
 		s.Held = manifestOf(r.Trial)
 	case install.Abandon:
 		// An installation that was cut: installing again is what brings it to its end.
@@ -129,13 +129,17 @@ func trialCode(t *install.Trial) tell.Code {
 
 func (d *stickDevice) Install(ctx context.Context, src io.Reader, step func(percent int)) (udev.Installed, error) {
 	d.Report = func(p install.Progress) {
-		if p.Total > 0 {
-			half := int(p.Done * 50 / p.Total) // it is written, and then it is read back
-			if p.Step == install.StepVerify {
-				half += 50
-			}
-			step(half)
+		if p.Step <= install.StepRead { // nothing is changed yet
+			return
 		}
+		percent := 0
+		if p.Total > 0 {
+			percent = int(p.Done * 50 / p.Total) // it is written, and then it is read back
+			if p.Step == install.StepVerify {
+				percent += 50
+			}
+		}
+		step(percent)
 	}
 	d.StopBefore = nil
 	if d.hold {
@@ -159,25 +163,40 @@ func (d *stickDevice) Install(ctx context.Context, src io.Reader, step func(perc
 	return udev.Committed, nil
 }
 
-// install waits for a resume that is at work, at boot. It is refused before a
-// byte of the source is read.
-func (d *stickDevice) install(ctx context.Context, src io.Reader) (install.Outcome, error) {
+// install is refused before a byte of the source is read, if it is refused for
+// the lock.
+func (d *stickDevice) install(ctx context.Context, src io.Reader) (done install.Outcome, err error) {
+	err = alone(ctx, func() error {
+		done, err = d.Device.Install(ctx, src, d.options())
+		return err
+	})
+	return done, err
+}
+
+// alone waits for a resume that is at work, at boot: two minutes at most.
+func alone(ctx context.Context, do func() error) error {
 	for range 240 {
-		done, err := d.Device.Install(ctx, src, d.options())
-		if !errors.Is(err, install.ErrLocked) {
-			return done, err
+		if err := do(); !errors.Is(err, install.ErrLocked) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return done, context.Cause(ctx)
+			return context.Cause(ctx)
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-	return install.Outcome{}, install.ErrLocked
+	return install.ErrLocked
 }
 
+// Arm may find that a resume has done it meanwhile.
 func (d *stickDevice) Arm(ctx context.Context) error {
-	_, err := d.Resume(ctx)
+	err := alone(ctx, func() error {
+		_, err := d.Resume(ctx)
+		return err
+	})
+	if ctx.Err() == nil && (errors.Is(err, install.ErrPending) || errors.Is(err, install.ErrNothing)) {
+		return nil
+	}
 	return err
 }
 
