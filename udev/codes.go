@@ -18,6 +18,7 @@ var codes = []struct {
 	{volume.ErrCorrupt, tell.CorruptFS},
 	{volume.ErrMedium, tell.StickErrors},
 	{volume.ErrStuck, tell.StickErrors},
+	{volume.ErrTooMany, tell.TooMuch},
 	{volume.ErrInUse, tell.Busy},
 	{errNotLookedAt, tell.TooMuch},
 

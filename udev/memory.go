@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // A visited is what is remembered of the last visit that had a result of its
@@ -21,8 +22,10 @@ func (l visited) key() string {
 	return fmt.Sprintf("%q %q %v %q", l.Stick, l.State, l.Code, l.Manifest)
 }
 
-// maxMemory bounds the file.
-const maxMemory = 16 << 10
+const (
+	maxMemory = 16 << 10 // of the file
+	maxDetail = 1 << 10  // of what an error says
+)
 
 // remembered returns the last visit; an empty one if none is known.
 func (v *Visit) remembered() (last visited) {
@@ -41,6 +44,9 @@ func (v *Visit) remembered() (last visited) {
 
 // remember replaces it, atomically.
 func (v *Visit) remember(last visited) {
+	if d := last.Detail; len(d) > maxDetail {
+		last.Detail = strings.ToValidUTF8(d[:maxDetail], "") + "…"
+	}
 	b, err := json.Marshal(last)
 	if err == nil {
 		err = replace(v.Memory, b)

@@ -619,3 +619,23 @@ func holdTurn(t *testing.T, path string) (yield func()) {
 	t.Cleanup(func() { f.Close() })
 	return func() { f.Close() }
 }
+
+// TestNoTurns: of two artifacts that cannot be compared, one of which is installed,
+// the other is not installed: at the next boot it would be the turn of the first.
+func TestNoTurns(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		version string // of the one that is not installed
+		state   tell.State
+	}{{"", tell.UpToDate}, {"2", tell.Updated}} {
+		s := newStick(t, map[string]string{"a.mender": string(good(t, "installed", "")), "b.mender": string(good(t, "other", c.version))})
+		r := newRig(t)
+		r.fake.accept = func(h *artifact.Header) error {
+			if h.Name == "installed" {
+				return coded(0)
+			}
+			return nil
+		}
+		ends1(t, r.visit(s), c.state, 0)
+	}
+}

@@ -115,7 +115,7 @@ var trialCodes = map[string]tell.Code{
 	"D4": tell.Unhealthy, "D4'": tell.Unhealthy, "D7": tell.Unhealthy, "I2": tell.StateDir, "M4": tell.Unhealthy,
 	"D5": tell.NeverStarted, "F3": tell.NeverStarted, "B2": tell.BootEnv, "A7": tell.BootEnv,
 	"D3a": tell.BootIgnored, "D3b": tell.BootIgnored, "D4''": tell.BootIgnored, "G3": tell.BootIgnored,
-	"C2": tell.Migration, "M3": tell.Migration, "M5": tell.Migration,
+	"C2": tell.Migration, "F0": tell.Migration, "M3": tell.Migration, "M5": tell.Migration,
 	"arm": tell.BootEnv, "read back": tell.DeviceMedium,
 }
 
