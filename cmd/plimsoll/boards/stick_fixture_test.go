@@ -63,6 +63,7 @@ stable = "0s"
 [stick]
 serial = "SN-7"
 console = ["/dev/console"]
+hook = ["/bin/sh", "-c", "read -r up _ < /proc/uptime; echo $up $PLIMSOLL_STATE $PLIMSOLL_CODE >> /run/told"]
 `
 
 const stickHook = "[ ! -e /data/hook ] || . /data/hook\n"

@@ -51,7 +51,11 @@ func TestStickUpdate(t *testing.T) {
 	b.runs(stick1, "A", "A1")
 	s := b.insert(machine.Disk{Path: img})
 	b.says(tell.Looking, 0)
-	t.Log(b.do(firstLight))
+	told := b.do(firstLight)
+	if !strings.Contains(told, string(tell.Looking)) {
+		t.Errorf("the hook was not told: %s", told)
+	}
+	t.Log(told)
 	b.says(tell.Working, 0)
 	b.says(tell.Restarting, 0)
 	b.expect(`boot 1 of 3 of slot B, on trial`)
@@ -74,7 +78,7 @@ func TestStickUpdate(t *testing.T) {
 
 // firstLight prints when the kernel saw the stick, and when plimsoll first told
 // that it had, on the board's own clock.
-const firstLight = `SYSTEMD_PAGER= journalctl -q -o short-monotonic --no-hostname | grep -E 'new .*USB device|plimsoll.*looking' | tail -2`
+const firstLight = `dmesg | grep 'new .*USB device' | tail -1; n=0; until [ -s /run/told ] || [ $n = 50 ]; do usleep 100000; n=$((n+1)); done; head -1 /run/told`
 
 // TestStickTroubles: what happens to sticks, and to devices that have one in.
 func TestStickTroubles(t *testing.T) {
