@@ -157,6 +157,14 @@ func (b *board) says(state tell.State, code tell.Code) string {
 	return b.patient(text, 6*time.Minute)
 }
 
+// told waits until the board, which is up, has told its hook: in which order that
+// and the shell come at a boot is nobody's business.
+func (b *board) told(state tell.State, code tell.Code) {
+	b.Helper()
+	line := strings.TrimSpace(string(state) + " " + code.String())
+	b.do(fmt.Sprintf("n=0; until grep -q '%s *$' /run/told 2>/dev/null || [ $n = 900 ]; do usleep 100000; n=$((n+1)); done; grep -q '%s *$' /run/told || { cat /run/told; false; }", line, line))
+}
+
 // A reported is a report on a stick, as far as the tests look at it.
 type reported struct {
 	Sequence  int64  `json:"sequence"`

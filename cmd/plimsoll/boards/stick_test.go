@@ -61,10 +61,10 @@ func TestStickUpdate(t *testing.T) {
 	b.expect(`boot 1 of 3 of slot B, on trial`)
 	b.says(tell.Testing, 0)
 	b.up()
-	b.says(tell.Updated, 0)
+	b.told(tell.Updated, 0)
 	b.runs(stick2, "B", "A1")
 	b.reboot()
-	b.says(tell.UpToDate, 0)
+	b.told(tell.UpToDate, 0)
 	b.runs(stick2, "B", "A1")
 	b.unitsAreWell()
 	b.pull(s)
@@ -143,11 +143,11 @@ func TestStickFallsBack(t *testing.T) {
 		b.expect(fmt.Sprintf(`boot %d of 3 of slot B, on trial`, n))
 	}
 	b.expect(`3 boots of slot B without a verdict, going back`)
-	b.says(tell.WentBack, tell.NeverStarted)
 	b.up()
+	b.told(tell.WentBack, tell.NeverStarted)
 	for range few(1, 5) {
 		b.reboot()
-		b.says(tell.WentBack, tell.NeverStarted)
+		b.told(tell.WentBack, tell.NeverStarted)
 		if s := b.runs(stick1, "A", "H1"); len(s.Failed) != 1 || s.Failed[0].Count != 1 {
 			t.Fatalf("tried again: %+v", s.Failed)
 		}
@@ -177,7 +177,7 @@ func stickCut(t *testing.T, w *workshop) {
 	b.says(tell.Restarting, 0)
 	b.expect(`boot 1 of 3 of slot B, on trial`)
 	b.up()
-	b.says(tell.Updated, 0)
+	b.told(tell.Updated, 0)
 	b.runs(stick2, "B", "A1")
 	b.pull(s)
 	b.cut()
