@@ -208,7 +208,7 @@ func stickPulled(t *testing.T, w *workshop) {
 			if n%2 == 1 {
 				img = b.release(stick2)
 			}
-			s = b.insert(machine.Disk{Path: img})
+			b.insert(machine.Disk{Path: img})
 			b.says(tell.Restarting, 0)
 			b.expect(machine.Banner)
 			b.cut()
