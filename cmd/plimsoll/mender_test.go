@@ -81,7 +81,8 @@ func TestMenderConfig(t *testing.T) {
 				return
 			}
 			want := *tt.want
-			want.Health, want.Data = usual().Health, usual().Data // Mender's configuration has no such thing
+			u := usual() // Mender's configuration has no such thing as these
+			want.Health, want.Data, want.Stick, want.Policy = u.Health, u.Data, u.Stick, u.Policy
 			if diff := cmp.Diff(&want, got); diff != "" || err != nil {
 				t.Errorf("%v\n%s", err, diff)
 			}
