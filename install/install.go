@@ -149,6 +149,7 @@ func (s *session) installImage(ctx context.Context, r *artifact.Reader, o Option
 func (s *session) beforeArm(ctx context.Context) (stopped bool, err error) {
 	t := s.state.Trial
 	stopped = s.stops(Decision{Do: Arm})
+	s.stopped = stopped // for the outcome
 	if stopped || t.Scripts {
 		if err := s.enter(PhaseVerified); err != nil {
 			return false, &Error{StepRecord, t.Artifact, err}

@@ -225,7 +225,9 @@ func TestStopBefore(t *testing.T) {
 	art := r.scripted("rel-2", 'B')
 
 	stop(install.StopInstall)
-	r.install(art, plain, nil)
+	if o, err := r.dev.Install(t.Context(), bytes.NewReader(art), plain); err != nil || o.Event != "stopped" || o.Reboot {
+		t.Errorf("outcome %+v, %v", o, err)
+	}
 	r.expectRan()
 	r.environment(2, false)
 	r.status("C1")
