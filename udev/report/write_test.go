@@ -467,9 +467,7 @@ func TestWriteAfterCut(t *testing.T) {
 // TestWriteFull: with any number of blocks left, an error that says so, and
 // never more than whole reports.
 func TestWriteFull(t *testing.T) {
-	if !asRoot(t) {
-		return
-	}
+	asRoot(t)
 	all := media(t)
 	for _, m := range all[1:] {
 		t.Run(m.name, func(t *testing.T) {
@@ -567,9 +565,7 @@ func TestWriteProtected(t *testing.T) {
 // TestWriteFails: a stick that takes what is written and then cannot keep it:
 // its blocks are of a file that cannot grow. It is an error of the sync.
 func TestWriteFails(t *testing.T) {
-	if !asRoot(t) {
-		return
-	}
+	asRoot(t)
 	below := t.TempDir()
 	mount(t, "tmpfs", below, "tmpfs", 0, "size=1m")
 	dir := t.TempDir()
@@ -652,9 +648,7 @@ func TestAllocateCannot(t *testing.T) {
 	if err := Allocate(dir, 3); !errors.Is(err, errInTheWay) || !strings.Contains(err.Error(), "5 bytes") {
 		t.Errorf("got %v", err)
 	}
-	if !asRoot(t) {
-		return
-	}
+	asRoot(t)
 	small := t.TempDir()
 	mount(t, "tmpfs", small, "tmpfs", 0, "size=64k")
 	if err := Allocate(small, 10); !errors.Is(err, unix.ENOSPC) {
