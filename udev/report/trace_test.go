@@ -40,7 +40,18 @@ func trace(t *testing.T, dir string) string {
 	var calls []string
 	call := regexp.MustCompile(`(\w+)\((.*)\) += (\S+)`)
 	paths := regexp.MustCompile(`[<"]` + regexp.QuoteMeta(dir) + `/([^>"]*)[>"]`)
+	begun := map[string]string{} // by thread: strace splits a call when another thread's comes in between
+	resumed := regexp.MustCompile(`^<\.\.\. \w+ resumed>`)
 	for l := range strings.Lines(readFile(t, out)) {
+		thread, rest, _ := strings.Cut(strings.TrimSpace(l), " ")
+		l = strings.TrimSpace(rest)
+		if start, split := strings.CutSuffix(l, " <unfinished ...>"); split {
+			begun[thread] = start
+			continue
+		}
+		if at := resumed.FindString(l); at != "" {
+			l = begun[thread] + strings.TrimPrefix(l, at)
+		}
 		m := call.FindStringSubmatch(l)
 		if m == nil || !strings.Contains(l, dir) || m[3] == "-1" {
 			continue
