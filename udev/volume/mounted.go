@@ -136,12 +136,12 @@ func (m *Mounted) readOnly() error {
 	if !m.written {
 		return nil
 	}
-	flushed := m.step("flush", unix.Syncfs(int(m.root.Fd())))
+	flushed := m.flushed("flush", unix.Syncfs(int(m.root.Fd())))
 	if err := unix.Mount("", m.Dir, "", mountFlags|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return errors.Join(flushed, m.step("remount", err))
 	}
 	m.written = false
-	return errors.Join(flushed, m.step("flush the device", m.node.Sync()), m.step("mark as read-only", m.setReadOnly(1)))
+	return errors.Join(flushed, m.flushed("flush the device", m.node.Sync()), m.step("mark as read-only", m.setReadOnly(1)))
 }
 
 func (m *Mounted) step(what string, err error) error {
@@ -149,6 +149,15 @@ func (m *Mounted) step(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// flushed is step of a flush. What is flushed the file system has found room for:
+// where there is none for it now, the disk is smaller than it says.
+func (m *Mounted) flushed(what string, err error) error {
+	if errors.Is(err, unix.ENOSPC) {
+		err = fmt.Errorf("%w: %w", ErrMedium, err)
+	}
+	return m.step(what, err)
 }
 
 // Close finishes the writing, unmounts, and flushes the device: when it returns
@@ -174,11 +183,11 @@ func (m *Mounted) Close() error {
 func (m *Mounted) finish() error {
 	errs := m.readOnly()
 	if m.written { // files are open for writing: what they hold now is flushed
-		errs = errors.Join(errs, m.step("flush", unix.Syncfs(int(m.root.Fd()))))
+		errs = errors.Join(errs, m.flushed("flush", unix.Syncfs(int(m.root.Fd()))))
 	}
 	errs = errors.Join(errs, m.root.Close(), m.step("unmount", m.unmount()))
 	errs = errors.Join(errs,
-		m.step("flush the device", m.node.Sync()),
+		m.flushed("flush the device", m.node.Sync()),
 		m.step("drop the device's cache", unix.IoctlSetInt(int(m.node.Fd()), unix.BLKFLSBUF, 0)),
 		m.step("lift the read-only mark", m.unlock()),
 		m.node.Close())
