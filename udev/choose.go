@@ -12,6 +12,8 @@ import (
 type Judge interface {
 	// Accept says whether this artifact may be installed here and now; its error is why not.
 	Accept(h *artifact.Header, manifest artifact.Sum) error
+	// Current reports whether an error of Accept says that the artifact is installed already.
+	Current(err error) bool
 	// Compare orders two by their signed versions, below zero if a is older; false if they cannot be compared. One that has no version
 	// cannot be compared with itself.
 	Compare(a, b *artifact.Header) (int, bool)
@@ -32,7 +34,8 @@ type Verdict struct {
 //
 // By nothing else than signed headers: what the stick calls a file decides only between two files that hold the same. Where versions do not
 // tell two artifacts apart the order is fixed all the same: one with a version goes before one without, then the first by artifact name,
-// then by the sum of its manifest.
+// then by the sum of its manifest. One without a version is not taken where what is installed is on the stick, too: each would follow on the
+// other, at every boot, for as long as the stick is in.
 //
 // look is asked for each file, in their order, and so is judge; of all that look returned only the best so far is kept open, with what it
 // remembers of its header.
@@ -41,10 +44,29 @@ func Choose(files []scan.File, look func(scan.File) (*scan.Candidate, error), ju
 	for _, f := range files {
 		c.consider(f, look)
 	}
+	c.yield()
 	if c.best != nil {
 		c.verdicts[c.at].Chosen = true
 	}
 	return c.best, c.verdicts
+}
+
+// yield lets what is installed go before a best one that nobody knows to be newer.
+func (c *choice) yield() {
+	if c.best == nil {
+		return
+	}
+	if _, versioned := c.judge.Compare(c.best.Header, c.best.Header); versioned {
+		return
+	}
+	for _, v := range c.verdicts {
+		if v.Err != nil && c.judge.Current(v.Err) {
+			c.verdicts[c.at].Why = fmt.Sprintf("it has no version, and %s is installed already", v.File.Name)
+			c.best.Close() // only read
+			c.best = nil
+			return
+		}
+	}
 }
 
 // A choice is one that is being made.

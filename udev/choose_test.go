@@ -31,6 +31,8 @@ func (d device) Accept(h *artifact.Header, manifest artifact.Sum) error {
 	return f.Accept(h, manifest, install.Options{Unattended: true, Unversioned: d.unversioned})
 }
 
+func (device) Current(err error) bool { return errors.Is(err, install.ErrCurrent) }
+
 func (device) Compare(a, b *artifact.Header) (int, bool) { return install.CompareVersions(a, b) }
 
 type anybody struct{}
@@ -162,6 +164,12 @@ func TestChoose(t *testing.T) {
 		{"without versions at all", device{unversioned: true}, []offer{
 			{file: "a.mender", artifact: "zebra"}, {file: "b.mender", artifact: "adder"},
 		}, "b.mender", map[string]string{"a.mender": "without a version to compare, as b.mender is, which is first by artifact name"}},
+		{"without a version, beside what is installed", device{unversioned: true}, []offer{
+			{file: "a.mender", artifact: "adder"}, {file: "b.mender", artifact: "rel-2.0", version: "2.0"},
+		}, "", map[string]string{"a.mender": "it has no version, and b.mender is installed already", "b.mender": "installed already"}},
+		{"with a version, beside what is installed", device{unversioned: true}, []offer{
+			{file: "a.mender", artifact: "adder", version: "3"}, {file: "b.mender", artifact: "rel-2.0", version: "2.0"},
+		}, "a.mender", map[string]string{"b.mender": "installed already"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, says := choose(t, tt.device, tt.offers)

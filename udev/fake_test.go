@@ -74,6 +74,8 @@ func (f *fake) Accept(h *artifact.Header, _ artifact.Sum) error {
 	return f.accept(h)
 }
 
+func (f *fake) Current(err error) bool { return f.Code(err) == 0 }
+
 func (*fake) Compare(a, b *artifact.Header) (int, bool) { return install.CompareVersions(a, b) }
 
 func (f *fake) Owns(string) (bool, error) {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/plimsoll-ota/plimsoll/udev/report"
 )
 
 // A visited is what is remembered of the last visit that had a result of its
@@ -49,28 +50,9 @@ func (v *Visit) remember(last visited) {
 	}
 	b, err := json.Marshal(last)
 	if err == nil {
-		err = replace(v.Memory, b)
+		err = report.ReplaceFile(v.Memory, b)
 	}
 	if err != nil {
 		v.note("the last visit is not remembered: %v", err)
 	}
-}
-
-func replace(path string, b []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -29,29 +29,7 @@ func (v *Visit) update(ctx context.Context, m *media, earlier []report.Report) (
 	case best == nil:
 		return v.concluded(m, v.reason(m, verdicts), earlier), nil
 	}
-	if current := v.current(best, verdicts); current != nil {
-		return v.concluded(m, upToDate(*current), earlier), nil
-	}
 	return v.attempt(ctx, m, on, best)
-}
-
-// current returns what is installed already, if that is on the stick too and is
-// not known to be older than best: of two that cannot be compared each would
-// follow on the other, at every boot, for as long as the stick is in.
-func (v *Visit) current(best *scan.Candidate, verdicts []Verdict) *Verdict {
-	if _, versioned := v.Device.Compare(best.Header, best.Header); versioned {
-		return nil
-	}
-	for i, verdict := range verdicts {
-		if verdict.Err != nil && codeOf(v.Device, verdict.Err) == 0 {
-			return &verdicts[i]
-		}
-	}
-	return nil
-}
-
-func upToDate(v Verdict) Result {
-	return Result{Manifest: v.Manifest.String(), Message: tell.Message{State: tell.UpToDate, Artifact: v.Artifact}}
 }
 
 // lookLimit bounds how long files are looked at. A file system may be made so that
@@ -114,6 +92,9 @@ func (v *Visit) reason(m *media, verdicts []Verdict) Result {
 		consider(r, weight(code))
 	}
 	for _, verdict := range verdicts {
+		if verdict.Err == nil { // it gave way to what is installed
+			continue
+		}
 		manifest := ""
 		if verdict.Manifest != (artifact.Sum{}) {
 			manifest = verdict.Manifest.String()

@@ -270,14 +270,27 @@ func (v *Visit) arm(ctx context.Context, r *Result) (over bool, err error) {
 // permitted asks the policy until it has an answer, or until the stick is pulled
 // out, unless that is nil: volume.ErrGone.
 func (v *Visit) permitted(ctx context.Context, stick *volume.Stick, r Result, ask func() (later bool, err error)) error {
+	return permitted(ctx, stick, v.Interval, ask, func(why error) {
+		r.State, r.Detail = tell.Waiting, why.Error()
+		v.tell(r)
+	})
+}
+
+// Permitted asks a policy, again after each interval, until it does not ask to
+// wait; waiting is told why it does. The error is the policy's, or the context's
+// cause.
+func Permitted(ctx context.Context, interval time.Duration, ask func() (later bool, err error), waiting func(why error)) error {
+	return permitted(ctx, nil, interval, ask, waiting)
+}
+
+func permitted(ctx context.Context, stick *volume.Stick, interval time.Duration, ask func() (later bool, err error), waiting func(why error)) error {
 	for {
 		later, err := ask()
 		if err == nil || !later {
 			return err
 		}
-		r.State, r.Detail = tell.Waiting, err.Error()
-		v.tell(r)
-		if err := pause(ctx, stick, v.Interval); err != nil {
+		waiting(err)
+		if err := pause(ctx, stick, interval); err != nil {
 			return err
 		}
 	}

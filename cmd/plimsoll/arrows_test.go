@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"install/module":      {"install/internal/process"},
 	"install/doctor":      {"install", "partition", "bootloader"},
 	"udev":                {"artifact", "udev/report", "udev/scan", "udev/tell", "udev/volume"},
-	"udev/report":         nil,
+	"udev/report":         {"udev/tell"},
 	"udev/scan":           {"artifact"},
 	"udev/prepare":        {"artifact", "udev/scan"},
 	"udev/tell":           nil,

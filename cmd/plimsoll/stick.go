@@ -49,13 +49,19 @@ func (j stickJudge) Accept(h *artifact.Header, manifest artifact.Sum) error {
 	return j.facts.Accept(h, manifest, install.Options{Unattended: true, Unversioned: j.unversioned})
 }
 
+func (stickJudge) Current(err error) bool { return errors.Is(err, install.ErrCurrent) }
+
 func (j stickJudge) Compare(a, b *artifact.Header) (int, bool) { return install.CompareVersions(a, b) }
 
-// tree looks at a stick, and tells what is passed over.
-func (a *app) tree(s *scan.Stick) (scan.Result, error) {
+// lookAt opens the stick that is mounted at dir, and tells what is passed over.
+func (a *app) lookAt(dir string) (*scan.Stick, scan.Result, error) {
+	s, err := scan.Open(dir)
+	if err != nil {
+		return nil, scan.Result{}, err
+	}
 	tree, err := s.Tree()
 	if err != nil {
-		return tree, err
+		return nil, tree, errors.Join(err, s.Close())
 	}
 	for _, odd := range tree.Odd {
 		a.out.result("odd", fields{"file": odd.Name, "why": odd.Why}, "%s: passed over: %s", odd.Name, odd.Why)
@@ -63,7 +69,7 @@ func (a *app) tree(s *scan.Stick) (scan.Result, error) {
 	if tree.Truncated {
 		a.out.say("the stick holds more than a device looks at: some of it is left out")
 	}
-	return tree, nil
+	return s, tree, nil
 }
 
 // named is an artifact in a sentence.

@@ -43,6 +43,8 @@ func (d *stickDevice) Accept(h *artifact.Header, manifest artifact.Sum) error {
 	return facts.Accept(h, manifest, d.options())
 }
 
+func (*stickDevice) Current(err error) bool { return errors.Is(err, install.ErrCurrent) }
+
 func (d *stickDevice) Compare(a, b *artifact.Header) (int, bool) {
 	return install.CompareVersions(a, b)
 }

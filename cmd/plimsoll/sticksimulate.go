@@ -96,15 +96,11 @@ func (a *app) runStickSimulate(ctx context.Context, o stickSimulateOptions, dir 
 	if err != nil {
 		return err
 	}
-	s, err := scan.Open(dir)
+	s, tree, err := a.lookAt(dir)
 	if err != nil {
 		return err
 	}
 	defer s.Close() // only read
-	tree, err := a.tree(s)
-	if err != nil {
-		return err
-	}
 	if o.serial != "" && !tree.Listed(o.serial) {
 		a.out.result("simulated", fields{"state": "not listed"},
 			"the stick is not for this device: plimsoll/only-serials does not list %s", o.serial)

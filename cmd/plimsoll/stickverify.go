@@ -34,15 +34,11 @@ func (a *app) runStickVerify(ctx context.Context, keys []string, dir string) err
 	if err != nil {
 		return err
 	}
-	s, err := scan.Open(dir)
+	s, tree, err := a.lookAt(dir)
 	if err != nil {
 		return err
 	}
 	defer s.Close() // only read
-	tree, err := a.tree(s)
-	if err != nil {
-		return err
-	}
 	refused := 0
 	for _, f := range tree.Files {
 		good, err := a.verifyFile(ctx, s, f, ring)

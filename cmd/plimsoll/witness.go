@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plimsoll-ota/plimsoll/install"
+	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
 	"github.com/plimsoll-ota/plimsoll/udev/tell"
 )
@@ -102,20 +103,12 @@ func (w *witness) ofStick(t *install.Trial) bool {
 // restart restarts into what is armed, as soon as the policy lets.
 func (w *witness) restart(ctx context.Context, t *install.Trial) error {
 	d := &stickDevice{Device: w.device, config: w.config}
-	for {
-		later, err := d.MayReboot(ctx, t.Artifact)
-		if err == nil {
-			break
-		}
-		if !later {
-			return err
-		}
-		w.tell(tell.Message{State: tell.Waiting, Artifact: t.Artifact, Detail: err.Error()})
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Duration(w.config.Policy.Interval)):
-		}
+	ask := func() (bool, error) { return d.MayReboot(ctx, t.Artifact) }
+	err := udev.Permitted(ctx, time.Duration(w.config.Policy.Interval), ask, func(why error) {
+		w.tell(tell.Message{State: tell.Waiting, Artifact: t.Artifact, Detail: why.Error()})
+	})
+	if err != nil {
+		return err
 	}
 	w.tell(tell.Message{State: tell.Restarting, Artifact: t.Artifact})
 	return d.Reboot()

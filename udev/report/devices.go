@@ -8,23 +8,21 @@ import (
 	"io"
 	"slices"
 	"strings"
-)
 
-// Results, which are states of the package tell: the first two leave a device
-// with what it should have, the last one with what it had.
-const (
-	updated  = "updated and confirmed"
-	upToDate = "up to date"
-	wentBack = "went back to the old version"
+	"github.com/plimsoll-ota/plimsoll/udev/tell"
 )
 
 // decided reports whether the new version was on trial on the device.
-func (r *Report) decided() bool { return r.Result == updated || r.Result == wentBack }
+func (r *Report) decided() bool {
+	return r.is(tell.Updated) || r.is(tell.WentBack)
+}
+
+func (r *Report) is(s tell.State) bool { return r.Result == string(s) }
 
 // Good reports whether the attempt ended with the device having what the stick
 // brought, or something newer.
 func (r Report) Good() bool {
-	return r.Final && r.Code == "" && (r.Result == updated || r.Result == upToDate)
+	return r.Final && r.Code == "" && (r.is(tell.Updated) || r.is(tell.UpToDate))
 }
 
 // A Device is one that reports are from.

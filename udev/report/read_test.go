@@ -18,6 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Results as they stand on sticks.
+const (
+	updated  = "updated and confirmed"
+	upToDate = "up to date"
+	wentBack = "went back to the old version"
+)
+
 // put writes a file on a stick.
 func put(t testing.TB, b []byte, path ...string) {
 	t.Helper()

@@ -165,7 +165,7 @@ func (s *Store) next() (count, error) {
 	if err != nil {
 		return count{}, err
 	}
-	return c, replaceFile(filepath.Join(s.Dir, counter), append(b, '\n'))
+	return c, ReplaceFile(filepath.Join(s.Dir, counter), append(b, '\n'))
 }
 
 func (s *Store) counted() (c count, err error) {
@@ -277,7 +277,7 @@ func (s *Store) put(r *record) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(s.path(r.Report.Sequence), append(b, '\n'))
+	return ReplaceFile(s.path(r.Report.Sequence), append(b, '\n'))
 }
 
 func (s *Store) drop(n int64) error {
@@ -324,9 +324,10 @@ func (s *Store) note(format string, args ...any) {
 	}
 }
 
-// replaceFile writes b beside path, syncs it, renames it over path, and syncs
-// the folder: after a cut the old file or the new one is there.
-func replaceFile(path string, b []byte) error {
+// ReplaceFile writes b beside path, syncs it, renames it over path, and syncs
+// the folder: after a cut the old file or the new one is there. Two must not
+// replace one file at the same time.
+func ReplaceFile(path string, b []byte) error {
 	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
