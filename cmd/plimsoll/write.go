@@ -29,7 +29,7 @@ type writeOptions struct {
 	depends         []string
 	clears          []string
 	scripts         []string
-	key             string
+	signer          signerFlags
 	compression     string
 	formatVersion   int
 	sourceDateEpoch string // of the environment
@@ -76,6 +76,7 @@ costs the last two up to 100 MiB more. The others use two.`,
 }
 
 func (o *writeOptions) flags(cmd *cobra.Command) {
+	o.signer.add(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.file, "file", "f", "", "the image")
 	f.StringVarP(&o.output, "output-path", "o", "artifact.mender", "where the artifact goes; - is standard output")
@@ -97,7 +98,6 @@ func (o *writeOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.software.NoChecksum, "no-checksum-provide", false, "provide no checksum of the image")
 	f.BoolVar(&o.software.LegacyChecksum, "legacy-rootfs-image-checksum", false, "provide the checksum by its older key")
 	f.StringArrayVarP(&o.scripts, "script", "s", nil, "state script, or a folder of them")
-	f.StringVarP(&o.key, "key", "k", "", "private key to sign with (PEM)")
 	f.StringVar(&o.compression, "compression", string(artifact.Zstd), "none, gzip, lzma, zstd, zstd_fastest, zstd_fast, zstd_better or zstd_best")
 	f.IntVarP(&o.formatVersion, "version", "v", 3, "version of the artifact format: 3")
 	noProgress(cmd)
@@ -110,8 +110,8 @@ func (a *app) runWriteRootfs(ctx context.Context, o writeOptions) error {
 	}
 	h.Type = artifact.RootFS
 	opts.Rootfs = &o.software
-	if o.key != "" {
-		key, err := a.signer(o.key)
+	if o.signer.given() {
+		key, err := a.signer(o.signer)
 		if err != nil {
 			return err
 		}
