@@ -12,6 +12,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/signing/external"
 	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
@@ -88,6 +89,7 @@ var advice = []struct {
 	{prepare.ErrChanged, exitFailed, "wait until the file is complete, and try again"},
 	{prepare.ErrReadBack, exitFailed, "the stick does not keep what is written to it: replace it"},
 
+	{external.ErrTimeout, exitFailed, "see what the program waits for, or give it longer: --signer-timeout"},
 	{signing.ErrNoKeys, exitRefused, "name the public key: [trust] keys in the configuration, or -k"},
 	{artifact.ErrUnsigned, exitRefused, "sign it with: plimsoll artifact sign -k KEY ARTIFACT"},
 	{signing.ErrMismatch, exitRefused, "it was signed with another key, or changed since; see: plimsoll artifact read ARTIFACT"},
