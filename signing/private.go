@@ -160,10 +160,7 @@ func (k *PrivateKey) Algorithm() string { return k.public.Algorithm() }
 
 // Interoperable reports whether Mender's clients and tools accept signatures
 // by k. They do not know Ed25519.
-func (k *PrivateKey) Interoperable() bool {
-	_, ours := k.key.(ed25519.PrivateKey)
-	return !ours
-}
+func (k *PrivateKey) Interoperable() bool { return k.public.Interoperable() }
 
 // MarshalPEM returns k in the form that most tools read. It is not encrypted:
 // whoever stores it keeps others from reading it.

@@ -119,11 +119,12 @@ func (w *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// explain adds the last line that says something.
+// explain adds the last line that says something; pkcs11-tool ends with one
+// that does not.
 func (w *tail) explain(err error) error {
 	lines := strings.FieldsFunc(string(w.kept), func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := len(lines) - 1; i >= 0; i-- {
-		if line := strings.TrimSpace(strings.Map(printable, lines[i])); line != "" {
+		if line := strings.TrimSpace(strings.Map(printable, lines[i])); line != "" && line != "Aborting." {
 			return fmt.Errorf("%w: %s", err, line)
 		}
 	}
