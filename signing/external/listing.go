@@ -1,6 +1,7 @@
 package external
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ func parseSlots(listing []byte) []slot {
 		rest, ok := strings.CutPrefix(line, "Slot ")
 		_, rest, found := strings.Cut(rest, "(")
 		id, _, closed := strings.Cut(rest, "):")
-		if ok && found && closed {
+		if _, err := strconv.ParseUint(id, 0, 64); ok && found && closed && err == nil {
 			all = append(all, slot{id: id})
 		}
 	}, func(name, value string) {
@@ -134,7 +135,7 @@ func (u *uri) match(all []object) []string {
 	var ids []string
 	for _, o := range all {
 		id, byID := u.path["id"]
-		if o.id == "" || !u.means("object", o.label) || byID && hexID(id) != o.id {
+		if _, err := hex.DecodeString(o.id); o.id == "" || err != nil || !u.means("object", o.label) || byID && hexID(id) != o.id {
 			continue
 		}
 		if !slices.Contains(ids, o.id) {

@@ -75,8 +75,10 @@ func (p program) start(ctx context.Context) ([]byte, error) {
 	}
 	err = cmd.Run()
 	give()
-	if ctx.Err() != nil && cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not want to end with its leader
+	if ctx.Err() != nil {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not want to end with its leader
+		}
 		return nil, context.Cause(ctx)
 	}
 	// What it left behind may still hold its pipes: it has said what it had to say.

@@ -92,6 +92,7 @@ func TestToken(t *testing.T) {
 		})
 	}
 	t.Run("PIN", testPIN)
+	t.Run("PIN is no argument", testPINIsNoArgument)
 	t.Run("errors", testTokenErrors)
 	t.Run("p11-kit", testProxy)
 	t.Run("cancelled", func(t *testing.T) {
@@ -137,6 +138,28 @@ func testPIN(t *testing.T) {
 	}
 }
 
+// testPINIsNoArgument: arguments are seen by everybody on the machine.
+func testPINIsNoArgument(t *testing.T) {
+	dir := t.TempDir()
+	real, err := exec.LookPath(tool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := filepath.Join(dir, "seen")
+	wrapper := "#!/bin/sh\necho \"$*\" >> '" + seen + "'\nexec " + real + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, tool), []byte(wrapper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if _, err := token(t, "token=office;id=%01", "pin-value=1234").Sign(t.Context(), privateKey(t, "p256").Public(), manifest); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(seen)
+	if err != nil || !strings.Contains(string(b), "--sign ") || strings.Contains(string(b), "1234") {
+		t.Errorf("the tool was run with\n%s%v", b, err)
+	}
+}
+
 func testTokenErrors(t *testing.T) {
 	for _, tt := range []struct{ path, says string }{
 		{"token=offi;id=%01", `there are "`},
@@ -176,6 +199,7 @@ func testTokenErrors(t *testing.T) {
 	if _, err := k.PublicKey(t.Context()); !errors.Is(err, ErrTimeout) {
 		t.Errorf("no time: got %v", err)
 	}
+	k.Timeout = 0
 	t.Setenv("PATH", t.TempDir())
 	if _, err := k.PublicKey(t.Context()); !errors.Is(err, ErrNoTool) {
 		t.Errorf("no tool: got %v", err)
@@ -203,9 +227,12 @@ func testCertificate(t *testing.T) {
 	cert := filepath.Join(dir, "cert.der")
 	run(t, "openssl", "req", "-x509", "-key", keyPath(t, "p256"), "-subj", "/CN=x", "-days", "1", "-outform", "DER", "-out", cert)
 	run(t, "softhsm2-util", "--import", pkcs8(t, "p256"), "--token", "office2", "--label", "only-cert", "--id", "07", "--pin", "1234")
-	slot := strings.TrimSpace(strings.Split(strings.Split(run(t, "softhsm2-util", "--show-slots"), "Label:            office2")[0], "Slot ")[1])
-	slot, _, _ = strings.Cut(slot, "\n")
-	at := []string{"pkcs11-tool", "--module", module, "--slot", slot, "--login", "--pin", "1234"}
+	listing := run(t, "pkcs11-tool", "--module", module, "--list-token-slots")
+	office2, err := (&uri{path: map[string]string{"token": "office2"}}).choose(parseSlots([]byte(listing)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := []string{"pkcs11-tool", "--module", module, "--slot", office2.id, "--login", "--pin", "1234"}
 	run(t, append(at, "--write-object", cert, "--type", "cert", "--id", "07", "--label", "only-cert")...)
 	run(t, append(at, "--delete-object", "--type", "pubkey", "--id", "07")...)
 	k := token(t, "token=office2;object=only-cert", "pin-value=1234")

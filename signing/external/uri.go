@@ -35,7 +35,7 @@ var known = map[string]bool{
 func parseURI(s string) (*uri, error) {
 	rest, ok := strings.CutPrefix(s, pkcs11Scheme)
 	if !ok {
-		return nil, errors.New("it does not begin with " + pkcs11Scheme)
+		return nil, fmt.Errorf("it does not begin with %q", pkcs11Scheme)
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	u := &uri{}
