@@ -214,11 +214,11 @@ func (b *board) exfat() {
 	b.forgotten("an exFAT that was written to")
 	s = b.insert(machine.Disk{Path: img})
 	b.says(tell.Nothing, tell.Older)
-	b.forgotten("an exFAT")
 	if out := b.do("mount -t exfat -o ro /dev/sd? /mnt && cat /mnt/plimsoll/reports/SN-7/*.json && umount /mnt"); !strings.Contains(out, tell.Older.String()) {
 		b.Errorf("reported on an exFAT: %s", out)
 	}
 	b.pull(s)
+	b.forgotten("an exFAT")
 }
 
 // mkntfs makes an NTFS of all of an image.
