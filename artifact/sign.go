@@ -26,14 +26,15 @@ func (a *archive) sign(dst io.Writer, s Signer, force bool) error {
 	if err := a.readTop(&ahead); err != nil {
 		return err
 	}
+	signed := a.at("manifest.sig")
+	if signed && !force {
+		return ErrSigned // before s is asked: it may be a person, or cost money
+	}
 	sig, err := sign(s, a.manifest)
 	if err != nil {
 		return err
 	}
-	if a.at("manifest.sig") {
-		if !force {
-			return ErrSigned
-		}
+	if signed {
 		if err := a.dropSignature(&ahead); err != nil {
 			return err
 		}

@@ -1,8 +1,11 @@
 package signing
 
 import (
+	"bytes"
 	"crypto/elliptic"
 	"encoding/asn1"
+	"encoding/base64"
+	"errors"
 	"math/big"
 	"testing"
 )
@@ -84,6 +87,36 @@ func FuzzVerify(f *testing.F) {
 		}
 		if got.R.Cmp(r) != 0 || got.S.Cmp(s) != 0 && got.S.Cmp(new(big.Int).Sub(n, s)) != 0 {
 			t.Fatalf("%x is accepted", b)
+		}
+	})
+}
+
+// FuzzAccept: what is accepted is one of the two signatures that the mathematics
+// allows, in the form of artifacts, and is accepted again as it is.
+func FuzzAccept(f *testing.F) {
+	k := load(f, "p256")
+	sig := sign(f, k, manifest)
+	for _, raw := range [][]byte{sig, der(f, sig), make([]byte, 64)} {
+		f.Add(raw)
+		f.Add([]byte(base64.StdEncoding.EncodeToString(raw) + "\n"))
+		f.Add([]byte(base64.RawURLEncoding.EncodeToString(raw)))
+	}
+	n := elliptic.P256().Params().N
+	minus := new(big.Int).Sub(n, new(big.Int).SetBytes(sig[32:])).FillBytes(make([]byte, 32))
+	other := append(bytes.Clone(sig[:32]), minus...)
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		got, err := k.Public().Accept(manifest, answer)
+		if err != nil {
+			if got != nil || !errors.Is(err, ErrMismatch) {
+				t.Fatalf("refused with %x, %v", got, err)
+			}
+			return
+		}
+		if !bytes.Equal(got, sig) && !bytes.Equal(got, other) {
+			t.Fatalf("%x of %q is accepted", got, answer)
+		}
+		if again, err := k.Public().Accept(manifest, got); err != nil || !bytes.Equal(again, got) {
+			t.Fatalf("%x: accepted, and then not: %x, %v", got, again, err)
 		}
 	})
 }

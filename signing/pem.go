@@ -58,7 +58,7 @@ func blocks(text []byte) ([]*pem.Block, error) {
 
 // What a block holds that is not the key that was asked for.
 const (
-	isEncrypted   = "an encrypted private key; decrypt it with: openssl pkey -in FILE -out PLAINFILE"
+	isEncrypted   = "an encrypted private key"
 	isPrivate     = "a private key, and a public one is needed; extract it with: openssl pkey -in FILE -pubout"
 	isPublic      = "a public key, and the private one is needed"
 	isPKCS1       = "a PKCS#1 public key; convert it with: openssl rsa -RSAPublicKey_in -in FILE -pubout"

@@ -16,6 +16,9 @@ import (
 	"math/big"
 )
 
+// ErrEncrypted is a private key that only a passphrase opens.
+var ErrEncrypted = errors.New(isEncrypted)
+
 // A PrivateKey signs manifests. It is an artifact.Signer, and may be used by
 // several goroutines.
 type PrivateKey struct {
@@ -50,7 +53,7 @@ func ParsePrivateKey(text []byte) (*PrivateKey, error) {
 		key, err := parsePrivateDER(b.Bytes)
 		switch what := holds(b); {
 		case what == isEncrypted:
-			return nil, fmt.Errorf("read private key: it is %s", what)
+			return nil, fmt.Errorf("read private key: it is %w", ErrEncrypted)
 		case err == nil:
 			found = append(found, key)
 		case what == isParameters && problem != nil:
@@ -160,10 +163,7 @@ func (k *PrivateKey) Algorithm() string { return k.public.Algorithm() }
 
 // Interoperable reports whether Mender's clients and tools accept signatures
 // by k. They do not know Ed25519.
-func (k *PrivateKey) Interoperable() bool {
-	_, ours := k.key.(ed25519.PrivateKey)
-	return !ours
-}
+func (k *PrivateKey) Interoperable() bool { return k.public.Interoperable() }
 
 // MarshalPEM returns k in the form that most tools read. It is not encrypted:
 // whoever stores it keeps others from reading it.

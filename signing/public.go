@@ -85,6 +85,17 @@ func parsePublic(b *pem.Block) (PublicKey, error) {
 	return PublicKey{}, err
 }
 
+// CertificateKey returns the public key of an X.509 certificate in DER, of which
+// nothing else is looked at. It is for security modules, which may keep a public
+// key in no other form.
+func CertificateKey(der []byte) (PublicKey, error) {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return PublicKey{}, fmt.Errorf("read certificate: %w", err)
+	}
+	return newPublicKey(c.PublicKey)
+}
+
 // Verify returns nil if sig is the signature of manifest by k, and ErrMismatch
 // otherwise.
 func (k PublicKey) Verify(manifest, sig []byte) error {
@@ -128,6 +139,13 @@ func (k PublicKey) Algorithm() string {
 		return "ed25519"
 	}
 	return "none"
+}
+
+// Interoperable reports whether Mender's clients and tools accept signatures
+// that k verifies. They do not know Ed25519.
+func (k PublicKey) Interoperable() bool {
+	_, ours := k.key.(ed25519.PublicKey)
+	return !ours
 }
 
 // Fingerprint names k for people: the SHA-256 of its SubjectPublicKeyInfo, in

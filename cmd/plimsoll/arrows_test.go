@@ -18,6 +18,7 @@ const modulePath = "github.com/plimsoll-ota/plimsoll/"
 var arrows = map[string][]string{
 	"artifact":            nil,
 	"signing":             nil,
+	"signing/external":    {"signing"},
 	"partition":           nil,
 	"partition/image":     {"partition"},
 	"bootloader":          nil,
@@ -37,7 +38,7 @@ var arrows = map[string][]string{
 	"udev/volume":         nil,
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "signing/external", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

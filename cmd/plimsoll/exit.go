@@ -12,6 +12,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/signing/external"
 	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
@@ -88,6 +89,12 @@ var advice = []struct {
 	{prepare.ErrChanged, exitFailed, "wait until the file is complete, and try again"},
 	{prepare.ErrReadBack, exitFailed, "the stick does not keep what is written to it: replace it"},
 
+	{external.ErrTimeout, exitFailed, "see what the program waits for, or give it longer: --signer-timeout"},
+	{external.ErrNoTool, exitFailed, "install OpenSC; Debian has it in the package opensc"},
+	{external.ErrNoOpenSSL, exitFailed, "install openssl, which decrypts keys; or give a key that is not encrypted"},
+	{external.ErrNoPIN, exitFailed, "give it in a file, pin-source=file:/PATH in the URI, or as PLIMSOLL_PIN"},
+	{errBadSignature, exitFailed, "sign exactly the manifest of the artifact as it is now, with the key whose public half --public-key names; see docs/signing.md"},
+	{signing.ErrEncrypted, exitFailed, "give its passphrase: --passphrase-file FILE, or PLIMSOLL_PASSPHRASE"},
 	{signing.ErrNoKeys, exitRefused, "name the public key: [trust] keys in the configuration, or -k"},
 	{artifact.ErrUnsigned, exitRefused, "sign it with: plimsoll artifact sign -k KEY ARTIFACT"},
 	{signing.ErrMismatch, exitRefused, "it was signed with another key, or changed since; see: plimsoll artifact read ARTIFACT"},
@@ -97,6 +104,7 @@ var advice = []struct {
 	{artifact.ErrLimit, exitRefused, "build the artifact again with plimsoll artifact write"},
 	{artifact.ErrUnsupported, exitRefused, "build the artifact for this release of plimsoll"},
 	{artifact.ErrFormat, exitRefused, "the file is not an artifact, or is damaged: copy it again or build it again"},
+	{errSignedBySame, exitNothing, ""},
 	{artifact.ErrSigned, exitFailed, "sign it again with --force"},
 
 	{bootloader.ErrPending, exitFailed, "reboot to try it, then: plimsoll commit or plimsoll rollback"},

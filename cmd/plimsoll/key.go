@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plimsoll-ota/plimsoll/signing"
+	"github.com/plimsoll-ota/plimsoll/signing/external"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
 )
 
@@ -102,18 +103,32 @@ func writeSecret(path string, b []byte) error {
 }
 
 func (a *app) keyPublicCommand() *cobra.Command {
-	var output string
+	var output, passphrase string
 	cmd := &cobra.Command{
 		Use:   "public PRIVATE-KEY",
 		Short: "Print the public key of a private one",
-		Args:  cobra.ExactArgs(1),
-		RunE:  a.verb(func(_ context.Context, args []string) error { return a.runKeyPublic(args[0], output) }),
+		Long: `Public prints the public key that belongs to a private one: in a file, which may
+be encrypted (see plimsoll artifact sign), or in a token that a PKCS#11 URI names.`,
+		Example: `  plimsoll key public private.pem -o public.pem
+  plimsoll key public 'pkcs11:token=office;object=release' -o public.pem`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(func(ctx context.Context, args []string) error {
+			return a.runKeyPublic(ctx, args[0], passphrase, output)
+		}),
 	}
 	cmd.Flags().StringVarP(&output, "output-path", "o", "-", "where the public key goes; - is standard output")
+	cmd.Flags().StringVar(&passphrase, "passphrase-file", "", "file with the passphrase of an encrypted private key (default: of PLIMSOLL_PASSPHRASE)")
 	return cmd
 }
 
-func (a *app) runKeyPublic(path, output string) error {
+func (a *app) runKeyPublic(ctx context.Context, path, passphrase, output string) error {
+	if external.IsURI(path) {
+		key, err := a.publicKey(ctx, path)
+		if err != nil {
+			return err
+		}
+		return a.createPublic(output, key)
+	}
 	if office, err := report.LoadOfficeKey(path); err == nil {
 		pem, err := office.Public().MarshalPEM()
 		if err != nil {
@@ -121,11 +136,15 @@ func (a *app) runKeyPublic(path, output string) error {
 		}
 		return a.createBytes(output, pem)
 	}
-	key, err := signing.LoadPrivateKey(path)
+	key, err := a.privateKey(ctx, path, passphrase)
 	if err != nil {
 		return err
 	}
-	pem, err := key.Public().MarshalPEM()
+	return a.createPublic(output, key.Public())
+}
+
+func (a *app) createPublic(output string, key signing.PublicKey) error {
+	pem, err := key.MarshalPEM()
 	if err != nil {
 		return err
 	}

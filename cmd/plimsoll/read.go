@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plimsoll-ota/plimsoll/artifact"
-	"github.com/plimsoll-ota/plimsoll/signing"
 )
 
 func (a *app) readCommand() *cobra.Command {
@@ -20,7 +19,7 @@ does not change the exit code: use verify for that.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, args []string) error { return a.runRead(ctx, keys, args[0]) }),
 	}
-	cmd.Flags().StringArrayVarP(&keys, "key", "k", nil, "public key to verify the signature with; may be given several times")
+	cmd.Flags().StringArrayVarP(&keys, "key", "k", nil, "public key, or a PKCS#11 URI, to verify the signature with; may be given several times")
 	noProgress(cmd)
 	return cmd
 }
@@ -30,7 +29,7 @@ func (a *app) runRead(ctx context.Context, keys []string, path string) error {
 	if err != nil {
 		return err
 	}
-	signature, err := describeSignature(info, keys)
+	signature, err := a.describeSignature(ctx, info, keys)
 	if err != nil {
 		return err
 	}
@@ -47,14 +46,14 @@ const (
 	signedWrong   = "signed; verification using provided key failed"
 )
 
-func describeSignature(info *artifact.Info, keys []string) (string, error) {
+func (a *app) describeSignature(ctx context.Context, info *artifact.Info, keys []string) (string, error) {
 	switch {
 	case info.Signature == nil:
 		return signedNot, nil
 	case len(keys) == 0:
 		return signedUnknown, nil
 	}
-	ring, err := signing.LoadKeyring(keys...)
+	ring, err := a.keyring(ctx, keys)
 	if err != nil {
 		return "", err
 	}

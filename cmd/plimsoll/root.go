@@ -49,6 +49,12 @@ type ran struct{ error }
 
 func (r ran) Unwrap() error { return r.error }
 
+// usage is an error of a verb that was not called as it should be, and that only
+// the verb could see.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
 // interrupted is an error that somebody asked for.
 type interrupted struct{ error }
 
@@ -57,10 +63,11 @@ func (i interrupted) Unwrap() error { return i.error }
 // verb wraps the body of a command.
 func (a *app) verb(body func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := body(cmd.Context(), args); err != nil {
-			return ran{err}
+		err := body(cmd.Context(), args)
+		if _, ok := err.(usage); ok || err == nil {
+			return err
 		}
-		return nil
+		return ran{err}
 	}
 }
 

@@ -30,6 +30,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	signers, err := filepath.Abs("../../docs/signers")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -38,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("KEYS", keys)
 			e.Setenv("STORES", stores)
+			e.Setenv("SIGNERS", signers)
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 			return nil
 		},

@@ -10,14 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
 	"github.com/plimsoll-ota/plimsoll/udev/report"
 )
 
 type stickPrepareOptions struct {
 	keys    []string
-	signKey string
+	signer  signerFlags
 	serials []string
 	reports int
 }
@@ -44,7 +43,7 @@ that are named. It is a convenience and no protection: anybody can change it.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key that the devices trust; may be given several times")
-	f.StringVar(&o.signKey, "sign-key", "", "private key that signs the index (PEM)")
+	o.signer.addAs(cmd, "sign-key", "the index")
 	f.StringArrayVar(&o.serials, "serial", nil, "serial number of a device that the stick is for; may be given several times")
 	f.IntVar(&o.reports, "reports", 20, "reports that room is made for, 0 to 99: a device that finds room needs none of the stick's")
 	return cmd
@@ -60,14 +59,14 @@ func (a *app) runStickPrepare(ctx context.Context, o stickPrepareOptions, dir st
 		opts.After = func(dir string) error { return report.Allocate(dir, o.reports) }
 	}
 	if len(o.keys) > 0 {
-		ring, err := signing.LoadKeyring(o.keys...)
+		ring, err := a.keyring(ctx, o.keys)
 		if err != nil {
 			return err
 		}
 		opts.Verifier = ring
 	}
-	if o.signKey != "" {
-		key, err := signing.LoadPrivateKey(o.signKey)
+	if o.signer.given() {
+		key, err := a.signer(ctx, o.signer)
 		if err != nil {
 			return err
 		}

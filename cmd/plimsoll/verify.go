@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/plimsoll-ota/plimsoll/signing"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -22,13 +20,13 @@ only without.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, args []string) error { return a.runVerify(ctx, keys, args[0]) }),
 	}
-	cmd.Flags().StringArrayVarP(&keys, "key", "k", nil, "public key; may be given several times")
+	cmd.Flags().StringArrayVarP(&keys, "key", "k", nil, "public key, or a PKCS#11 URI; may be given several times")
 	noProgress(cmd)
 	return cmd
 }
 
 func (a *app) runVerify(ctx context.Context, keys []string, path string) error {
-	ring, err := signing.LoadKeyring(keys...)
+	ring, err := a.keyring(ctx, keys)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (a *app) runWriteRootfs(ctx context.Context, o writeOptions) error {
 	h.Type = artifact.RootFS
 	opts.Rootfs = &o.software
 	if o.signer.given() {
-		key, err := a.signer(o.signer)
+		key, err := a.signer(ctx, o.signer)
 		if err != nil {
 			return err
 		}
