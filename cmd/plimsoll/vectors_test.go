@@ -95,7 +95,7 @@ func (b bench) harmless(t *testing.T) func() {
 
 // politely reports whether an artifact was refused for what it is, before its payload was looked at.
 func politely(r result) bool {
-	for _, s := range []string{"no update module", "depends on something", "without an image", "a second image"} {
+	for _, s := range []string{"no update module", "cannot be the name of an update module", "depends on something", "without an image", "a second image"} {
 		if strings.Contains(r.stderr, s) {
 			return true
 		}
