@@ -1,6 +1,10 @@
 package artifact
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -218,6 +222,8 @@ var rules = []rule{
 	{"s-image", "manifest", sums, ""},
 	{"s-header", "manifest", sums, ""},
 	{"s-rsa-", "manifest.sig", `silent: RSASSA-PKCS1-v1_5 with SHA-256, and nothing else`, ""},
+	{"s-p256-der", "manifest.sig", `silent: tokens write ECDSA in DER, and readers since 3.11.3 take it`, refuse},
+	{"s-p256-der-behind", "manifest.sig", `silent: tokens write ECDSA in DER, and nothing after it`, ""},
 	{"s-p256", "manifest.sig", `silent: ECDSA is r and s, 32 bytes each, with their leading zeros`, ""},
 
 	{"z-gzip", "Compression", suffixes, ""},
@@ -266,7 +272,7 @@ func ruled(v vector) vector {
 // TestRules: each vector has a rule, none has one that tells a tolerant reader to do what is expected of all, and no rule is without
 // a vector.
 func TestRules(t *testing.T) {
-	used := make(map[string]bool)
+	used, count := make(map[string]bool), make(map[string]int)
 	for _, v := range allVectors(t) {
 		if v.rule == "" {
 			t.Errorf("%s is about no rule", v.name)
@@ -275,6 +281,16 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: expect %s, may %s", v.name, v.expect, v.may)
 		}
 		used[v.rule] = true
+		count[v.name[:1]]++
+	}
+	readme, err := os.ReadFile(filepath.Join(vectorDir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for letter, n := range count {
+		if !regexp.MustCompile(fmt.Sprintf("(?m)^\\| `%s` \\| .* \\| %d \\|$", letter, n)).Match(readme) {
+			t.Errorf("README.md does not say that %d begin with %s", n, letter)
+		}
 	}
 	for _, r := range rules {
 		if !used[r.section+": "+r.words] {
