@@ -493,20 +493,23 @@ func rawZstd(s string, header ...byte) string {
 // rawXZ returns s as an xz stream with CRC32, of one block of LZMA2 chunks that are not compressed, with the dictionary size given in
 // the code of the format.
 func rawXZ(s string, dict byte) string {
+	chunk := append([]byte{1, byte((len(s) - 1) >> 8), byte(len(s) - 1)}, s...)
+	return xzHolding(string(append(chunk, 0)), []byte(s), dict)
+}
+
+// xzHolding returns LZMA2 chunks as an xz stream of one block with the sums of what they hold.
+func xzHolding(chunks string, holds []byte, dict byte) string {
 	crc := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
 	flags := []byte{0, 1}
 	head := append([]byte("\xfd7zXZ\x00"), crc(flags)...)
-	blockHead := crc([]byte{2, 0, 0x21, 1, dict, 0, 0, 0})
-	chunk := append([]byte{1, byte((len(s) - 1) >> 8), byte(len(s) - 1)}, s...)
-	chunk = append(chunk, 0)
-	body := append(append([]byte{}, blockHead...), chunk...)
+	body := append(crc([]byte{2, 0, 0x21, 1, dict, 0, 0, 0}), chunks...)
 	unpadded := uint64(len(body) + 4)
 	for len(body)%4 != 0 {
 		body = append(body, 0)
 	}
-	body = binary.LittleEndian.AppendUint32(body, crc32.ChecksumIEEE([]byte(s)))
+	body = binary.LittleEndian.AppendUint32(body, crc32.ChecksumIEEE(holds))
 	index := binary.AppendUvarint([]byte{0, 1}, unpadded)
-	index = binary.AppendUvarint(index, uint64(len(s)))
+	index = binary.AppendUvarint(index, uint64(len(holds)))
 	for len(index)%4 != 0 {
 		index = append(index, 0)
 	}

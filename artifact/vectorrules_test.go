@@ -126,6 +126,8 @@ var rules = []rule{
 	{"j-provides-reserved", "type-info", `"a set of parameters specific for a given payload type", not those of header-info`, ""},
 	{"j-provides-twice", "type-info", ambigu, ""},
 	{"j-depends", "type-info", `"the value is either a string, or an array of strings"`, ""},
+	{"j-depends-all", "artifact_depends", `"will be installed, only if the device itself and the Artifact currently installed on the device are providing a full set of matching parameters": not on any device`, refuse},
+	{"j-depends-string", "type-info", `"the value is either a string, or an array of strings"; a device that does not provide it refuses`, refuse},
 	{"j-depends-list", "type-info", `"the value is either a string, or an array of strings"`, refuse},
 	{"j-depends-empty", "type-info", `"the value is either a string, or an array of strings": one of none is never met`, accept},
 	{"j-depends-reserved", "type-info", `"a set of parameters specific for a given payload type", not those of header-info`, ""},
@@ -254,6 +256,8 @@ var rules = []rule{
 	{"z-header-behind", "Compression", whole, accept},
 
 	{"p-", "Mender Artifact file format", "what Mender's own tool writes is read", ""},
+	{"p-bootstrap", "Empty payload artifacts", "what Mender's own tool writes is read, by clients since 3.5", refuse},
+	{"p-rootfs-all", "artifact_depends", "what Mender's own tool writes is read; a device that does not provide what it depends on refuses", refuse},
 	{"p-augmented", "manifest-augment", `"the checksums of the files which could change [...] and therefore which can not be signed explicitly": not for a device that installs what is signed`, accept},
 	{"p-wrong-key", "manifest.sig", signing, ""},
 }
