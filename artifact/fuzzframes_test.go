@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/ulikunitz/xz/lzma"
@@ -125,7 +126,9 @@ func FuzzXZ(f *testing.F) {
 		f.Add(z.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, chunks []byte) {
-		in := bytes.NewReader(chunks)
+		// It takes a stream that was cut for one that ended, and then reads what stands behind.
+		const behind = "behind"
+		in := strings.NewReader(string(chunks) + behind)
 		r, err := lzma.Reader2Config{DictCap: 1 << 20}.NewReader2(in)
 		if err != nil {
 			t.Fatal(err)

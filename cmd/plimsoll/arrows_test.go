@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"artifact":            nil,
 	"signing":             nil,
 	"partition":           nil,
+	"partition/files":     nil,
 	"partition/image":     {"partition"},
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
