@@ -86,7 +86,8 @@ var fuzzed = map[string][]string{
 	"udev/scan":        {"FuzzPrintable", "FuzzParseSerials", "FuzzLook"},
 	"udev/tell":        {"FuzzMessage"},
 	"udev/volume":      {"FuzzIdentify", "FuzzReadTable"},
-	"cmd/plimsoll":     {"FuzzConfiguration", "FuzzMenderConf"},
+	"cmd/plimsoll":     {"FuzzConfiguration", "FuzzMenderConf", "FuzzPackages"},
+	"partition/files":  {"FuzzTree"},
 }
 
 // TestFuzzed: each target that should be there is.

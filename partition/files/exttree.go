@@ -251,3 +251,6 @@ func (t *Tree) target(n Node) (string, error) {
 	b, err := io.ReadAll(t.Content(n))
 	return string(b), err
 }
+
+// IsExt reports whether an image that begins with b is an ext2, ext3 or ext4.
+func IsExt(b []byte) bool { return len(b) >= 2048 && u16(b, 1024+0x38) == 0xef53 }

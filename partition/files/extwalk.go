@@ -33,18 +33,18 @@ type walker struct {
 	f    func(Node) error
 	met  map[uint32]bool
 	left int64 // bytes that folders may still have
-	room int   // bytes that all paths may still have
+	room int   // bytes that all files may still take
 }
 
-// maxPaths is what the paths of all files may have, for whoever keeps them: a
-// hundred times those of a Debian of 1 GiB.
-const maxPaths = 256 << 20
+// maxPaths is what all files may take, for whoever keeps them: two million are
+// enough.
+const maxPaths = 512 << 20
 
 func (w *walker) visit(n Node) error {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
 	}
-	if w.room -= len(n.Path); w.room < 0 {
+	if w.room -= 256 + len(n.Path); w.room < 0 {
 		return bad("names without end")
 	}
 	if err := w.f(n); err != nil || !n.Mode.IsDir() {
