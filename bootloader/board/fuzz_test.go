@@ -14,6 +14,7 @@ func FuzzProfile(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add([]byte("[disk]\ntable = \"gpt\"\nalign = 0\nlinux = \"/dev/a\"\n[[partition]]\nname = \"boot\"\nsize = 1\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := read(fstest.MapFS{"x.toml": {Data: b}}, "x.toml")
 		if err != nil {
