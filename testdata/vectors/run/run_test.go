@@ -46,6 +46,7 @@ func TestVerdicts(t *testing.T) {
 		{"panics", `echo panic: oh >&2; exit 2`, [4]string{crashes, crashes, crashes, crashes}, 4},
 		{"takes its time, and has a child", `sleep 60 & wait`, [4]string{hangs, hangs, hangs, hangs}, 4},
 		{"holds much", `x=$(head -c 200000000 /dev/zero | tr '\0' x); sleep 60`, [4]string{hangs, hangs, hangs, hangs}, 4},
+		{"has a child that holds much", `sh -c "x=\$(head -c 200000000 /dev/zero | tr '\\0' x)"; exit 3`, [4]string{hangs, hangs, hangs, hangs}, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			limits := []string{"-json", "-timeout", "20s", "-memory", "64", "-jobs", "4"}
