@@ -222,6 +222,36 @@ func TestTreeInodes(t *testing.T) {
 	}
 }
 
+// Blocks that were set aside and never written read as zeros, whatever is in them.
+func TestTreeSetAside(t *testing.T) {
+	dir := t.TempDir()
+	treeWrite(t, filepath.Join(dir, "f"), "begins")
+	path := filepath.Join(t.TempDir(), "image")
+	treeWrite(t, path, strings.Repeat("\xff", 4<<20))
+	treeRun(t, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-E", "nodiscard", "-d", dir, path)
+	treeRun(t, "debugfs", "-w", "-R", "fallocate f 1 4", path)
+	treeRun(t, "debugfs", "-w", "-R", "sif f size 4000", path)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tree := openTree(t, f)
+	err = tree.Walk(t.Context(), func(n Node) error {
+		if n.Path != "/f" {
+			return nil
+		}
+		b, err := io.ReadAll(tree.Content(n))
+		if len(b) != 4000 || strings.TrimRight(string(b), "\x00") != "begins" {
+			t.Errorf("%d bytes, %.20q at 2000", len(b), b[min(len(b), 2000):])
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // What is no tree is refused, and one that was not unmounted.
 func TestNoTree(t *testing.T) {
 	f := treeImage(t, t.TempDir(), "4M", "-t", "ext4")
