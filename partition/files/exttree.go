@@ -136,8 +136,10 @@ func (t *Tree) table(group int64) (int64, error) {
 	perBlock := t.block / t.descriptor
 	at := t.first + 1 + group/perBlock
 	if group/perBlock >= t.metaFirst {
-		group0 := group - group%perBlock
-		if at = t.first + group0*t.groupSize; t.hasSuper(group0) {
+		// They begin the first group that they are of, behind a copy of the superblock if it has one: with sparse_super
+		// groups 0, 1, and powers of 3, 5 and 7 have, and none of these but 0 is a multiple of perBlock.
+		begin := group - group%perBlock
+		if at = t.first + begin*t.groupSize; begin == 0 || !t.sparse {
 			at++
 		}
 	}
@@ -150,23 +152,6 @@ func (t *Tree) table(group int64) (int64, error) {
 		table |= u32(b, 0x28) << 32
 	}
 	return table, nil
-}
-
-// hasSuper reports whether a group begins with a copy of the superblock.
-func (t *Tree) hasSuper(group int64) bool {
-	if !t.sparse || group < 2 {
-		return true
-	}
-	for _, base := range []int64{3, 5, 7} {
-		n := base
-		for n < group {
-			n *= base
-		}
-		if n == group {
-			return true
-		}
-	}
-	return false
 }
 
 // inode reads an inode.
