@@ -135,7 +135,7 @@ func TestTree(t *testing.T) {
 		"ext4, 4 KiB": "-t ext4 -b 4096", "ext4, 1 KiB": "-t ext4 -b 1024", "ext4, 64 bits": "-t ext4 -O 64bit,metadata_csum",
 		"inline data": "-t ext4 -O inline_data -I 256", "inline data, large inodes": "-t ext4 -O inline_data -I 1024",
 		"ext3": "-t ext3 -b 1024", "ext2, small inodes": "-t ext2 -b 4096 -I 128", "ext2, old": "-t ext2 -r 0 -b 1024",
-		"meta_bg": "-t ext4 -b 1024 -g 2048 -O meta_bg,^resize_inode", "meta_bg, a copy everywhere": "-t ext4 -b 1024 -g 2048 -O meta_bg,^resize_inode,^sparse_super", "no sparse_super": "-t ext4 -b 1024 -O ^sparse_super,^resize_inode",
+		"meta_bg": "-t ext4 -b 1024 -g 2048 -N 2400 -O meta_bg,^resize_inode", "meta_bg, a copy everywhere": "-t ext4 -b 1024 -g 2048 -N 2400 -O meta_bg,^resize_inode,^sparse_super", "no sparse_super": "-t ext4 -b 1024 -O ^sparse_super,^resize_inode",
 		"no flex_bg": "-t ext4 -b 1024 -O ^flex_bg", "8192 inodes, indexed": "-t ext4 -b 1024 -O dir_index -N 8192",
 	} {
 		t.Run(name, func(t *testing.T) {
