@@ -62,7 +62,7 @@ func (a *app) runDiff(ctx context.Context, o diffOptions) (err error) {
 		}
 		defer sides[i].src.Close() // only read
 	}
-	if err := readSides(ctx, dir, sides[0], sides[1]); err != nil {
+	if err := readSides(dir, sides[0], sides[1]); err != nil {
 		return err
 	}
 	d := &differ{out: a.out, a: sides[0], b: sides[1]}
@@ -181,7 +181,7 @@ func indented(text string) string {
 
 // readSides reads the payloads of both, side by side: what both have is verified
 // and dropped, an image that only one has is unpacked into dir.
-func readSides(ctx context.Context, dir string, a, b *side) error {
+func readSides(dir string, a, b *side) error {
 	for {
 		x, errA := a.next()
 		y, errB := b.next()
@@ -193,8 +193,8 @@ func readSides(ctx context.Context, dir string, a, b *side) error {
 		}
 		keep := x == nil || y == nil || x.Sum != y.Sum
 		done := make(chan error)
-		go func() { done <- a.take(ctx, dir+"/a", x, keep) }()
-		err := b.take(ctx, dir+"/b", y, keep)
+		go func() { done <- a.take(dir+"/a", x, keep) }()
+		err := b.take(dir+"/b", y, keep)
 		if err = errors.Join(<-done, err); err != nil {
 			return err
 		}

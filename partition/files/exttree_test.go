@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -192,6 +193,32 @@ func TestSame(t *testing.T) {
 	}
 	if got, err := Same(t.Context(), a, as["/big"], b, bs["/small"]); got || err != nil {
 		t.Errorf("of two sizes: %v, %v", got, err)
+	}
+}
+
+// A walk that is cancelled says so, and so does a comparison.
+func TestTreeCancelled(t *testing.T) {
+	dir := t.TempDir()
+	treeWrite(t, filepath.Join(dir, "f"), "x")
+	tree := openTree(t, treeImage(t, dir, "4M", "-t", "ext4"))
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var f Node
+	err := tree.Walk(ctx, func(n Node) error {
+		if n.Path == "/f" {
+			f = n
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel(enough)
+	if err := tree.Walk(ctx, func(Node) error { return nil }); !errors.Is(err, enough) {
+		t.Errorf("Walk: %v", err)
+	}
+	if same, err := Same(ctx, tree, f, tree, f); same || !errors.Is(err, enough) {
+		t.Errorf("Same: %v, %v", same, err)
 	}
 }
 
