@@ -21,7 +21,7 @@ BENCH := $(DEMO) mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 # Where goroutines meet: the codecs, and standard input that can be interrupted.
 RACE := ^(TestVectors|TestReaders|TestSourceFails|TestSignVerifies|TestTruncation|TestScripts|TestPieceFails|TestPiecesInOrder|TestZeros|TestWriterFails|TestWriterAborts)$$
 
-.PHONY: build demo demo-files test check bench fuzz soak release clean need-demo need-files need-test need-bench
+.PHONY: build demo demo-files test check bench fuzz soak conformance release clean need-demo need-files need-test need-bench
 
 build: ## the command, in build/
 	go build $(FLAGS) -o build/plimsoll ./cmd/plimsoll
@@ -33,15 +33,15 @@ demo-files: need-files build ## a device made of files, in a minute, without roo
 	docs/demo.sh build/plimsoll
 
 test: need-test check ## every kind of test; long counts as a seeded sample
-	go test -timeout 75m ./...
+	go test -timeout 75m ./... ./testdata/vectors/run
 	CGO_ENABLED=1 go test -race -timeout 20m ./signing ./bootloader ./partition ./udev ./udev/tell ./udev/volume
 	CGO_ENABLED=1 go test -race -timeout 20m -run '$(RACE)' ./artifact ./cmd/plimsoll
 	docs/demo.sh build/plimsoll > build/demo.txt
 
 check: build ## formatting, vet, staticcheck, arrows between packages
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
+	go vet ./... ./testdata/vectors/run
+	go tool staticcheck ./... ./testdata/vectors/run
 	for arch in arm arm64 riscv64; do GOARCH=$$arch go vet ./... ; done
 	go test -run 'TestArrows' ./cmd/plimsoll
 
@@ -67,6 +67,9 @@ bench: need-bench build ## side by side with the peers and the limit, on a real 
 	GOARCH=arm64 go build $(FLAGS) -o build/plimsoll-arm64 ./cmd/plimsoll
 	go run ./cmd/internal/bench -rounds $(ROUNDS) -jobs "$(JOBS)" $(if $(JOBS),,-o docs/benchmarks.md) $(if $(BENCH_LONG),-long) \
 	  $(if $(SLOT),-slot "$(SLOT)") $(if $(UPDATED),-updated "$(UPDATED)") -stripped build/plimsoll-arm64 build/plimsoll "$(IMAGE)"
+
+conformance: build ## what readers make of the vectors, with Mender's client as root: docs/conformance.md
+	docs/conformance.sh build/plimsoll
 
 release: ## not yet: binaries and packages
 	@echo "make release cannot make packages yet; make build makes the command" >&2; exit 1

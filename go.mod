@@ -8,7 +8,7 @@ require (
 	github.com/google/go-cmp v0.7.0 // tests: what differs, rather than that it does
 	github.com/klauspost/compress v1.20.3 // gzip and zstd: faster than the standard library, and in pure Go
 	github.com/mikelolasagasti/xz v1.0.1 // reads xz, seven times as fast as ulikunitz/xz and in half the memory
-	github.com/rogpeppe/go-internal v1.16.0 // tests: testscript, the command as its users type it
+	github.com/rogpeppe/go-internal v1.16.0 // what differs between two texts; tests: testscript, the command as its users type it
 	github.com/spf13/cobra v1.10.2 // verbs, flags, help and completion of the command
 	github.com/ulikunitz/xz v0.5.17 // writes xz, in pure Go
 	golang.org/x/crypto v0.58.0 // nacl/box: logs that only the office reads

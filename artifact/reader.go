@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -241,6 +242,9 @@ func (r *Reader) headerMember(name string) ([]byte, error) {
 		}
 	}
 }
+
+// Members returns those of the outer archive that were read so far, in order.
+func (r *Reader) Members() []Member { return slices.Clone(r.a.walked) }
 
 // ManifestSum returns the SHA-256 of the manifest: two artifacts with the same one hold the same, signed by the same key or not.
 func (r *Reader) ManifestSum() Sum { return sha256.Sum256(r.a.manifest) }

@@ -8,14 +8,21 @@ import (
 	"hash/crc32"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // vectors returns all that are built here. Names begin with the numbers that the specification gives its rules: V version, M manifest,
 // H header, D data; and with C for the container, J for JSON, S for the signature, Z for compressed streams.
-func vectors() []vector {
-	return slices.Concat(versionVectors(), manifestVectors(), headerVectors(), jsonVectors(), dataVectors(), containerVectors(),
-		signatureVectors(), streamVectors())
-}
+func vectors() []vector { return built() }
+
+var built = sync.OnceValue(func() []vector {
+	all := slices.Concat(versionVectors(), manifestVectors(), headerVectors(), jsonVectors(), dataVectors(), containerVectors(),
+		signatureVectors(), streamVectors(), oldToolVectors(), bombVectors())
+	for i, v := range all {
+		all[i] = ruled(v)
+	}
+	return all
+})
 
 func versionVectors() []vector {
 	version := func(name, about, expect, says, version string) vector {
@@ -318,16 +325,6 @@ func containerVectors() []vector {
 	swap := func(i, j int) func([]file) []file {
 		return func(all []file) []file { all[i], all[j] = all[j], all[i]; return all }
 	}
-	pax := func(records ...string) file {
-		var body string
-		for _, r := range records {
-			n := len(r) + 3
-			for ; len(fmt.Sprintf("%d %s\n", n, r)) != n; n++ {
-			}
-			body += fmt.Sprintf("%d %s\n", n, r)
-		}
-		return file{name: "PaxHeaders.0/x", kind: 'x', body: body}
-	}
 	fill := func(i, n int) func([]file) []file {
 		return func(all []file) []file { all[i].body = strings.Repeat(" ", n); return all }
 	}
@@ -348,10 +345,10 @@ func containerVectors() []vector {
 		member("c-version-link", "version is a link", "format", "not a regular file", func(all []file) []file { all[0].kind, all[0].body = '2', ""; return all }),
 		member("c-contiguous", "a contiguous file, which is history", "format", "not a regular file", func(all []file) []file { all[3].kind = '7'; return all }),
 		member("c-pax-global", "a global PAX header", "format", "not a regular file", insert(0, file{name: "pax_global_header", kind: 'g', body: "17 comment=hello\n"})),
-		member("c-pax-mtime", "a PAX header with a time", "ok", "", insert(3, pax("mtime=1700000000.5"))),
-		member("c-pax-size", "a PAX header with another size than the header it belongs to", "format", "its size is in a PAX record", insert(3, pax("size=2048"))),
-		member("c-pax-sparse", "a PAX header that makes a file sparse", "format", "a sparse file", insert(3, pax("GNU.sparse.major=0", "GNU.sparse.minor=1", "GNU.sparse.size=4096", "GNU.sparse.numblocks=1", "GNU.sparse.map=0,2048"))),
-		member("c-pax-name", "a PAX header with another name", "format", `want data/0000.tar, have "foo"`, insert(3, pax("path=foo"))),
+		member("c-pax-mtime", "a PAX header with a time", "ok", "", insert(3, paxHeader("mtime=1700000000.5"))),
+		member("c-pax-size", "a PAX header with another size than the header it belongs to", "format", "its size is in a PAX record", insert(3, paxHeader("size=2048"))),
+		member("c-pax-sparse", "a PAX header that makes a file sparse", "format", "a sparse file", insert(3, paxHeader("GNU.sparse.major=0", "GNU.sparse.minor=1", "GNU.sparse.size=4096", "GNU.sparse.numblocks=1", "GNU.sparse.map=0,2048"))),
+		member("c-pax-name", "a PAX header with another name", "format", `want data/0000.tar, have "foo"`, insert(3, paxHeader("path=foo"))),
 		member("c-bad-checksum", "a tar header whose own checksum is wrong", "format", "invalid tar header", func(all []file) []file {
 			all[2].size = "0000000700x"
 			return all
@@ -381,6 +378,7 @@ func containerVectors() []vector {
 		{name: "c-header-gz", about: "a compressed header beside a payload that is not", expect: "ok", data: parts{headerName: "header.tar.gz", packHeader: storedGzip}.build()},
 		{name: "c-data-gz", about: "a compressed payload beside a header that is not", expect: "ok", data: parts{dataName: "data/0000.tar.gz", packData: storedGzip}.build()},
 		{name: "c-augmented", about: "an augmented artifact", expect: "unsupported", inspect: "ok", says: "manifest-augment", data: augmented(nil)},
+		{name: "c-augmented-zst", about: "an augmented artifact with its headers in zstd", expect: "unsupported", inspect: "ok", says: "manifest-augment", data: augmentedIn(".zst", packedRuns, nil)},
 		{name: "c-augmented-sum", about: "an augmented header that is not what its manifest says", expect: "unsupported", inspect: "checksum", says: "augment",
 			data: augmented(func(all []file) []file { all[4].body += end; return all })},
 		{name: "c-augmented-no-header", about: "an augmented manifest without its header", expect: "unsupported", inspect: "format", says: "augment",
@@ -393,15 +391,32 @@ func containerVectors() []vector {
 	}
 }
 
+// paxHeader is an extended header of records, for the member that follows.
+func paxHeader(records ...string) file {
+	var body string
+	for _, r := range records {
+		n := len(r) + 3
+		for ; len(fmt.Sprintf("%d %s\n", n, r)) != n; n++ {
+		}
+		body += fmt.Sprintf("%d %s\n", n, r)
+	}
+	return file{name: "PaxHeaders.0/x", kind: 'x', body: body}
+}
+
 // augmented returns an artifact of a module with a file that the signed manifest lists, a, and one that the other lists, b.
 func augmented(spoil func([]file) []file) []byte {
-	header := ustar(file{name: "header-info", body: `{"payloads":[{"type":"other"}]}`}, file{name: "headers/0000/type-info", body: `{"type":"other","artifact_provides":{"x":"y"}}`}) + end
-	manifest := sumOf("2") + "  data/0000/b\n" + sumOf(header) + "  header-augment.tar\n"
-	return parts{info: moduleInfo, typeInfo: moduleType, data: []file{{name: "a", body: "1"}, {name: "b", body: "2"}},
+	return augmentedIn("", func(s string) string { return s }, spoil)
+}
+
+// augmentedIn is augmented with both headers packed.
+func augmentedIn(suffix string, pack func(string) string, spoil func([]file) []file) []byte {
+	header := pack(ustar(file{name: "header-info", body: `{"payloads":[{"type":"other"}]}`}, file{name: "headers/0000/type-info", body: `{"type":"other","artifact_provides":{"x":"y"}}`}) + end)
+	manifest := sumOf("2") + "  data/0000/b\n" + sumOf(header) + "  header-augment.tar" + suffix + "\n"
+	return parts{headerName: "header.tar" + suffix, packHeader: pack, info: moduleInfo, typeInfo: moduleType, data: []file{{name: "a", body: "1"}, {name: "b", body: "2"}},
 		manifest: func(s string) string { return replace(sumOf("2")+"  data/0000/b\n", "")(s) },
 		members: func(all []file) []file {
 			all = insert(2, file{name: "manifest-augment", body: manifest})(all)
-			all = insert(4, file{name: "header-augment.tar", body: header})(all)
+			all = insert(4, file{name: "header-augment.tar" + suffix, body: header})(all)
 			if spoil != nil {
 				all = spoil(all)
 			}
@@ -478,20 +493,23 @@ func rawZstd(s string, header ...byte) string {
 // rawXZ returns s as an xz stream with CRC32, of one block of LZMA2 chunks that are not compressed, with the dictionary size given in
 // the code of the format.
 func rawXZ(s string, dict byte) string {
+	chunk := append([]byte{1, byte((len(s) - 1) >> 8), byte(len(s) - 1)}, s...)
+	return xzHolding(string(append(chunk, 0)), []byte(s), dict)
+}
+
+// xzHolding returns LZMA2 chunks as an xz stream of one block with the sums of what they hold.
+func xzHolding(chunks string, holds []byte, dict byte) string {
 	crc := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
 	flags := []byte{0, 1}
 	head := append([]byte("\xfd7zXZ\x00"), crc(flags)...)
-	blockHead := crc([]byte{2, 0, 0x21, 1, dict, 0, 0, 0})
-	chunk := append([]byte{1, byte((len(s) - 1) >> 8), byte(len(s) - 1)}, s...)
-	chunk = append(chunk, 0)
-	body := append(append([]byte{}, blockHead...), chunk...)
+	body := append(crc([]byte{2, 0, 0x21, 1, dict, 0, 0, 0}), chunks...)
 	unpadded := uint64(len(body) + 4)
 	for len(body)%4 != 0 {
 		body = append(body, 0)
 	}
-	body = binary.LittleEndian.AppendUint32(body, crc32.ChecksumIEEE([]byte(s)))
+	body = binary.LittleEndian.AppendUint32(body, crc32.ChecksumIEEE(holds))
 	index := binary.AppendUvarint([]byte{0, 1}, unpadded)
-	index = binary.AppendUvarint(index, uint64(len(s)))
+	index = binary.AppendUvarint(index, uint64(len(holds)))
 	for len(index)%4 != 0 {
 		index = append(index, 0)
 	}

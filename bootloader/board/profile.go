@@ -167,9 +167,14 @@ func (p *Profile) Number(name string) int {
 }
 
 // check refuses a profile of which no image could be made, or one that would
-// not hold what SAFETY promises.
+// not hold what SAFETY promises. Each check relies on those before it.
 func (p *Profile) check() error {
-	return errors.Join(p.checkDisk(), p.checkPartitions(), p.checkEnvironment(), p.checkBoot())
+	for _, check := range []func() error{p.checkDisk, p.checkPartitions, p.checkEnvironment, p.checkBoot} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Profile) checkDisk() error {

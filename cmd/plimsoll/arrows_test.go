@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"signing":             nil,
 	"signing/external":    {"signing"},
 	"partition":           nil,
+	"partition/files":     nil,
 	"partition/image":     {"partition"},
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
@@ -38,7 +39,7 @@ var arrows = map[string][]string{
 	"udev/volume":         nil,
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "signing/external", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "signing/external", "partition", "partition/files", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 

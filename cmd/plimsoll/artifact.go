@@ -12,7 +12,7 @@ import (
 func (a *app) artifactCommand() *cobra.Command {
 	return group("artifact", "Build, inspect, verify and sign artifacts",
 		group("write", "Build an artifact", a.writeRootfsCommand()),
-		a.readCommand(), a.verifyCommand(), a.signCommand())
+		a.readCommand(), a.verifyCommand(), a.signCommand(), a.diffCommand())
 }
 
 // inspect reads the artifact at path to its end.

@@ -11,6 +11,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/health"
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
+	"github.com/plimsoll-ota/plimsoll/partition/files"
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/signing/external"
 	"github.com/plimsoll-ota/plimsoll/udev"
@@ -29,6 +30,7 @@ const (
 	exitRefused     = 3
 	exitReboot      = 4
 	exitAttention   = 5
+	exitDiffers     = 6  // what was compared is not the same
 	exitUsage       = 64 // EX_USAGE of sysexits.h
 	exitInterrupted = 130
 )
@@ -54,6 +56,7 @@ var advice = []struct {
 	{install.ErrForbidden, exitRefused, "[policy] in the configuration decides"},
 	{install.ErrLocked, exitFailed, "wait until the other one is done, and try again"},
 	{install.ErrForeign, exitFailed, "commit or roll back with the client that installed it"},
+	{files.ErrTree, exitFailed, "see what is wrong with the image: e2fsck -fn IMAGE"},
 	{install.ErrNothing, exitNothing, ""},
 	{install.ErrIntact, exitNothing, ""},
 	{install.ErrDrill, exitFailed, "it ends by itself: let the device start twice; or take it back with: plimsoll rollback"},

@@ -88,6 +88,7 @@ Exit codes:
   3    artifact refused: unsigned, untrusted, damaged, or not for this device
   4    done, and a reboot is needed (only with --reboot-exit-code)
   5    the device needs attention
+  6    what was compared is not the same
   64   wrong usage
   130  interrupted`,
 		Version:       Version,

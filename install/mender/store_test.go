@@ -352,7 +352,9 @@ func FuzzStore(f *testing.F) {
 		f.Add(vector(f, name+".mdb"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		all, err := read(b)
+		var all map[string][]byte
+		var err error
+		bounded(t, 64<<20, func() { all, err = read(b) })
 		n := 0
 		for k, v := range all {
 			if n += len(k) + len(v); k == "" || len(v) > maxValue {
