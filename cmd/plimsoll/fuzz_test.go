@@ -73,7 +73,8 @@ func FuzzMenderConf(f *testing.F) {
 // fuzzed are the parsers of foreign bytes, and their targets. A target that is not here is not missed when it goes.
 var fuzzed = map[string][]string{
 	"artifact":         {"FuzzManifest", "FuzzHeader", "FuzzOpen", "FuzzCodecs", "FuzzMembers", "FuzzGzip", "FuzzXZ", "FuzzZstd"},
-	"signing":          {"FuzzParsePrivateKey", "FuzzParsePublicKeys", "FuzzVerify"},
+	"signing":          {"FuzzParsePrivateKey", "FuzzParsePublicKeys", "FuzzVerify", "FuzzAccept"},
+	"signing/external": {"FuzzWords", "FuzzParseToken", "FuzzSlots", "FuzzObjects"},
 	"bootloader":       {"FuzzParseEnv", "FuzzConfig"},
 	"bootloader/board": {"FuzzProfile"},
 	"install":          {"FuzzVersions", "FuzzState"},
