@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"signing":             nil,
 	"partition":           nil,
 	"partition/image":     {"partition"},
+	"partition/files":     {"partition"},
 	"bootloader":          nil,
 	"bootloader/board":    {"bootloader"},
 	"install":             {"artifact", "partition", "bootloader", "install/data", "install/health", "install/script", "install/module"},
@@ -37,7 +38,7 @@ var arrows = map[string][]string{
 	"udev/volume":         nil,
 	"remote":              {"artifact"},
 	"remote/server":       {"artifact", "remote"},
-	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
+	"cmd/plimsoll":        {"artifact", "signing", "partition", "partition/image", "partition/files", "bootloader", "bootloader/board", "install", "install/data", "install/health", "install/doctor", "install/mender", "install/module", "install/script", "udev", "udev/prepare", "udev/report", "udev/scan", "udev/tell", "udev/volume", "remote"},
 	"cmd/plimsoll-server": {"remote/server"},
 }
 
