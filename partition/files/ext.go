@@ -170,7 +170,7 @@ func (e *ext) parse(ctx context.Context, path, out string) (Info, error) {
 	if i.Size = number("Size", 10); i.Size < 0 { // folders and devices
 		i.Size = 0
 	}
-	i.ModTime, i.acl = timeOf(words["mtime"]), number("ACL", 10) > 0
+	i.ModTime, i.acl = timeOf(words["mtime"]), max(0, number("ACL", 10))
 	if i.Mode&fs.ModeSymlink == 0 {
 		return i, nil
 	}

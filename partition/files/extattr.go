@@ -2,21 +2,24 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
 )
 
 // attributes are the extended ones of a file, each in a file of its own: a value
 // may hold anything.
 type attributes struct {
 	dir   string
-	all   []string
-	names []string // of those that are kept
+	names []string
 }
 
 var attributeLine = regexp.MustCompile(`(?m)^  (\S+) \(\d+\)`)
@@ -32,14 +35,61 @@ func (e *ext) attributeNames(ctx context.Context, i Info) (names []string, err e
 	return names, err
 }
 
-// strip are the commands that take them away. debugfs (1.47) forgets the block
-// that they are in when it removes a file.
-func strip(q string, names []string) string {
-	var b strings.Builder
-	for _, name := range names {
-		fmt.Fprintf(&b, "ea_rm %s %s\n", q, quote(name))
+// release returns the commands that free the blocks which hold the attributes of
+// files that are removed next: debugfs (1.47) forgets them. A block that several
+// files share is one file's own once an attribute was taken away from it. freeb
+// does not count what it frees: if there are commands, recount is due.
+func (e *ext) release(ctx context.Context, t time.Time, files []Info) (string, error) {
+	var own, commands strings.Builder
+	var blocks []Info
+	for _, i := range files {
+		if i.acl == 0 {
+			continue
+		}
+		names, err := e.attributeNames(ctx, i)
+		if err != nil {
+			return "", err
+		}
+		q, err := quoteLine(i.Path)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range names {
+			fmt.Fprintf(&own, "ea_rm %s %s\n", q, quote(name))
+		}
+		blocks = append(blocks, i)
 	}
-	return b.String()
+	if len(blocks) == 0 {
+		return "", nil
+	}
+	if err := e.change(ctx, t, nil, own.String()); err != nil {
+		return "", err
+	}
+	blocks, err := e.statAll(ctx, blocks)
+	if err != nil {
+		return "", err
+	}
+	for _, i := range blocks {
+		if i.acl != 0 {
+			fmt.Fprintf(&commands, "sif <%d> file_acl 0\nfreeb %d\n", i.node, i.acl)
+		}
+	}
+	return commands.String(), nil
+}
+
+// recount has e2fsck count what is free, which it does without being asked.
+func (e *ext) recount(ctx context.Context, t time.Time) error {
+	out, _, err := program.Call{
+		Name: "e2fsck", Args: []string{"-fp", e.image()}, Files: []*os.File{e.f}, Time: t, Env: []string{"E2FSCK_TIME=" + strconv.FormatInt(t.Unix(), 10)},
+	}.Run(ctx)
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && failed.ExitCode() == 1 { // it mended something
+		return nil
+	}
+	if failed != nil {
+		return fmt.Errorf("%w: e2fsck: %s", ErrUnclean, strings.TrimSpace(out))
+	}
+	return err
 }
 
 // attributes saves those of a file. Close removes what was saved.
@@ -48,7 +98,7 @@ func (e *ext) attributes(ctx context.Context, i Info) (*attributes, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attributes{all: all}
+	a := &attributes{}
 	for _, name := range all {
 		if !lost[name] {
 			a.names = append(a.names, name)

@@ -73,20 +73,26 @@ func (e *ext) put(ctx context.Context, t time.Time, name string, src *os.File, a
 	if err != nil {
 		return err
 	}
-	commands := ""
+	var commands, free string
 	var kept *attributes
 	if old != nil {
 		if kept, err = e.attributes(ctx, *old); err != nil {
 			return err
 		}
 		defer kept.Close()
-		commands = strip(q, kept.all) + "rm " + q + "\n"
+		if free, err = e.release(ctx, t, []Info{*old}); err != nil {
+			return err
+		}
+		commands = free + "rm " + q + "\n"
 	}
 	commands += "write /proc/self/fd/4 " + q + "\n" + inode(q, 0o100000, a, t) + touch(q, t, "crtime") + e.folder(name, t)
 	if err := e.change(ctx, t, src, commands); err != nil {
 		return err
 	}
-	return kept.set(ctx, e, t, q)
+	if err := kept.set(ctx, e, t, q); err != nil || free == "" {
+		return err
+	}
+	return e.recount(ctx, t)
 }
 
 func (e *ext) mkdir(ctx context.Context, t time.Time, name string, a Attr) error {
@@ -113,17 +119,15 @@ func (e *ext) chmod(ctx context.Context, t time.Time, file Info, a Attr) error {
 
 func (e *ext) remove(ctx context.Context, t time.Time, all []Info) error {
 	var b strings.Builder
+	free, err := e.release(ctx, t, all)
+	if err != nil {
+		return err
+	}
+	b.WriteString(free)
 	for _, i := range all {
 		q, err := quoteLine(i.Path)
 		if err != nil {
 			return fmt.Errorf("%q: %w", i.Path, err)
-		}
-		if i.acl {
-			names, err := e.attributeNames(ctx, i)
-			if err != nil {
-				return err
-			}
-			b.WriteString(strip(q, names))
 		}
 		command := "rm "
 		if i.Mode.IsDir() {
@@ -132,7 +136,10 @@ func (e *ext) remove(ctx context.Context, t time.Time, all []Info) error {
 		b.WriteString(command + q + "\n")
 	}
 	b.WriteString(e.folder(all[len(all)-1].Path, t))
-	return e.change(ctx, t, nil, b.String())
+	if err := e.change(ctx, t, nil, b.String()); err != nil || free == "" {
+		return err
+	}
+	return e.recount(ctx, t)
 }
 
 // folder is the command that gives the folder of name its time: it changed.

@@ -24,7 +24,7 @@ type Info struct {
 	Target   string // of a symbolic link
 
 	node int64 // inode of ext, first cluster of FAT
-	acl  bool  // of ext: it has a block of extended attributes
+	acl  int64 // of ext: a block of extended attributes, or 0
 }
 
 // Name is the last name of the path.
