@@ -88,6 +88,7 @@ var advice = []struct {
 	{prepare.ErrChanged, exitFailed, "wait until the file is complete, and try again"},
 	{prepare.ErrReadBack, exitFailed, "the stick does not keep what is written to it: replace it"},
 
+	{artifact.ErrStale, exitFailed, "sign it again with -k KEY, or give the signature up with --drop-signature"},
 	{signing.ErrNoKeys, exitRefused, "name the public key: [trust] keys in the configuration, or -k"},
 	{artifact.ErrUnsigned, exitRefused, "sign it with: plimsoll artifact sign -k KEY ARTIFACT"},
 	{signing.ErrMismatch, exitRefused, "it was signed with another key, or changed since; see: plimsoll artifact read ARTIFACT"},
