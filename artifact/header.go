@@ -30,7 +30,7 @@ type Header struct {
 	// Unknown has the keys of type-info that nobody knows. All readers let them through, and a Writer writes them as they are.
 	Unknown map[string]json.RawMessage
 
-	Scripts  []Script        // in the order in which they stand; a Writer sorts them and ignores what is here
+	Scripts []Script // in the order in which they stand; a Writer sorts them and ignores what is here
 }
 
 // A Script is a state script that the artifact carries.

@@ -86,7 +86,10 @@ func TestRewrite(t *testing.T) {
 			t.Errorf("%s (-want +have)\n%s", c, diff)
 		}
 		was := inspect(t, a)
-		if data := func(i *Info, b []byte) []byte { m := i.Members[len(i.Members)-1]; return b[m.Offset-block : m.Offset+m.Size] }; !bytes.Equal(data(was, a), data(info, b.Bytes())) {
+		if data := func(i *Info, b []byte) []byte {
+			m := i.Members[len(i.Members)-1]
+			return b[m.Offset-block : m.Offset+m.Size]
+		}; !bytes.Equal(data(was, a), data(info, b.Bytes())) {
 			t.Errorf("%s: the payload member is another", c)
 		}
 		for _, m := range info.Members[:len(info.Members)-1] {
