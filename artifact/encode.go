@@ -97,6 +97,14 @@ func (h *Header) appendUnknown(b []byte) ([]byte, error) {
 	return b, nil
 }
 
+// Check returns an error if h cannot be written, which an artifact that was read is not to blame for.
+func (h *Header) Check() error {
+	if err := h.check(); err != nil {
+		return fmt.Errorf("header: %v", err)
+	}
+	return nil
+}
+
 // check returns an error if h cannot be written.
 func (h *Header) check() error {
 	if _, err := h.encodeInfo(); err != nil {

@@ -125,8 +125,8 @@ func (r *Rewriter) changed(h Header) (bool, error) {
 	if h.Type != r.a.header.Type {
 		return false, errors.New("another payload type for the same payload")
 	}
-	if err := h.check(); err != nil {
-		return false, fmt.Errorf("new header: %v", err)
+	if err := h.Check(); err != nil {
+		return false, err
 	}
 	same := len(r.scripts) == 0 && bytes.Equal(h.MetaData, r.a.header.MetaData)
 	for _, encode := range []func(*Header) ([]byte, error){(*Header).encodeInfo, (*Header).encodeTypeInfo} {

@@ -11,6 +11,7 @@ import (
 	"github.com/plimsoll-ota/plimsoll/install/health"
 	"github.com/plimsoll-ota/plimsoll/install/module"
 	"github.com/plimsoll-ota/plimsoll/partition"
+	"github.com/plimsoll-ota/plimsoll/partition/files"
 	"github.com/plimsoll-ota/plimsoll/signing"
 	"github.com/plimsoll-ota/plimsoll/udev"
 	"github.com/plimsoll-ota/plimsoll/udev/prepare"
@@ -116,6 +117,16 @@ var advice = []struct {
 	{partition.ErrSameSlot, exitAttention, "correct [slots] in the configuration: two different slots are needed"},
 	{partition.ErrAmbiguous, exitAttention, "the running slot is not certain: compare root= on the kernel command line with what is mounted"},
 	{partition.ErrNotSlot, exitAttention, "start the device from one of its slots"},
+
+	{errInside, exitFailed, "such as release-8.mender:/etc/fstab; the image must be there"},
+	{errNoChange, exitNothing, ""},
+	{errNotImage, exitFailed, "files are changed in ext2, ext3, ext4 and FAT images; a header can be changed whatever the payload is"},
+	{errVessel, exitFailed, "the file is damaged, or of another kind"},
+	{files.ErrNone, exitFailed, "files are changed in ext2, ext3, ext4 and FAT images"},
+	{files.ErrUnclean, exitFailed, "have it mended first: e2fsck -f -p IMAGE"},
+	{files.ErrName, exitFailed, "take another name"},
+	{files.ErrSpace, exitFailed, "make the file system larger when it is built, or remove something from it"},
+	{files.ErrKind, exitFailed, "see: plimsoll artifact ls -l IMAGE:/PATH"},
 
 	{data.ErrPath, exitAttention, "correct [data] in the configuration; its keys are in docs/data.md"},
 	{data.ErrLimit, exitFailed, "declare less in [data], or raise carry_limit"},
