@@ -40,13 +40,10 @@ func (a *app) runCat(ctx context.Context, arg string) error {
 	}
 	return a.withVessel(ctx, p.image, func(v *vessel) error {
 		at, err := v.read(ctx, p.path)
-		if err == nil {
-			err = at.Read(ctx, at.path, a.stdout)
-		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.image, err)
+			return err
 		}
-		return nil
+		return at.Read(ctx, at.path, a.stdout)
 	})
 }
 
@@ -76,11 +73,11 @@ func (a *app) runLs(ctx context.Context, arg string, long bool) error {
 	return a.withVessel(ctx, p.image, func(v *vessel) error {
 		at, err := v.read(ctx, p.path)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.image, err)
+			return err
 		}
 		all, err := at.List(ctx, at.path)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.image, err)
+			return err
 		}
 		for _, i := range all {
 			a.showFile(i, long)

@@ -83,7 +83,7 @@ func (a *app) copyOut(ctx context.Context, p insidePath, to string) error {
 		return a.create(to, i.Mode.Perm(), func(w io.Writer) error { return at.Read(ctx, at.path, w) })
 	})
 	if err != nil {
-		return fmt.Errorf("copy %s: %w", p, err)
+		return err
 	}
 	if to != "-" {
 		a.out.result("copied", fields{"from": p.String(), "to": to}, "%s is copied to %s", p, to)
@@ -110,7 +110,7 @@ func (a *app) copyIn(ctx context.Context, o editOptions, from string, p insidePa
 		})
 	}})
 	if err != nil {
-		return fmt.Errorf("copy to %s: %w", p, err)
+		return err
 	}
 	a.out.result("copied", fields{"from": from, "to": p.String()}, "%s is copied to %s", nameOfInput(from), p)
 	return nil

@@ -82,7 +82,10 @@ func (a *app) edit(ctx context.Context, path string, o editOptions, e imageEdit)
 	default:
 		err = c.headerOnly(f)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // sourceTime is SOURCE_DATE_EPOCH; zero if it is not set.
@@ -110,11 +113,11 @@ type change struct {
 
 // disk changes a copy of a disk or file system image.
 func (c change) disk(f *os.File) error {
-	if _, err := openVessel(c.path, f, time.Time{}); err != nil {
+	if _, err := openVessel(f, time.Time{}); err != nil {
 		return err // before all of it is copied
 	}
 	if c.e.artifact || c.o.compression != "" || c.o.signer.given() || c.o.dropSignature {
-		return fmt.Errorf("%s is no artifact: it has files that can be changed, and neither a header nor a signature", c.path)
+		return errors.New("it is no artifact: it has files that can be changed, and neither a header nor a signature")
 	}
 	r, err := replace(c.out, c.mode)
 	if err != nil {
@@ -130,7 +133,7 @@ func (c change) copyAndEdit(f, to *os.File) error {
 	if err := image.Copy(c.ctx, to, f); err != nil {
 		return err
 	}
-	v, err := openVessel(c.path, to, c.time)
+	v, err := openVessel(to, c.time)
 	if err == nil {
 		err = c.e.files(c.ctx, v)
 	}
@@ -155,7 +158,7 @@ func (c change) headerOnly(f *os.File) error {
 	}
 	r, err := artifact.Rewrite(untilDone{c.ctx, f})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
+		return err
 	}
 	h := r.Header()
 	if err := c.newHeader(&h); err != nil {
@@ -169,11 +172,7 @@ func (c change) headerOnly(f *os.File) error {
 		return err
 	}
 	o := artifact.RewriteOptions{Signer: s, DropSignature: c.o.dropSignature, ModTime: c.time}
-	err = c.create(c.out, c.mode, func(w io.Writer) error { return r.Write(w, h, o) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
-	}
-	return nil
+	return c.create(c.out, c.mode, func(w io.Writer) error { return r.Write(w, h, o) })
 }
 
 // payload makes another artifact with the same files, or the same image changed.
@@ -184,7 +183,7 @@ func (c change) payload(f *os.File) error {
 		err = artifact.ErrStale // said before anything is unpacked
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
+		return err
 	}
 	h := *r.Header()
 	if err := c.newHeader(&h); err != nil {
@@ -198,7 +197,7 @@ func (c change) payload(f *os.File) error {
 		defer u.Close() // it is gone with that
 	}
 	if err != nil && !(c.e.optional && errors.Is(err, errNotImage)) {
-		return fmt.Errorf("%s: %w", c.path, err)
+		return err
 	}
 	if changed {
 		return c.write(r, h, u)
@@ -226,7 +225,7 @@ func (c change) image(r *artifact.Reader) (u *unpacked, changed bool, err error)
 	if u, err = c.unpack(c.ctx, r, filepath.Dir(c.out)); err != nil {
 		return nil, false, err
 	}
-	v, err := u.vessel(c.path, c.time)
+	v, err := u.vessel(c.time)
 	if err == nil {
 		err = c.e.files(c.ctx, v)
 	}
@@ -256,15 +255,11 @@ func (c change) write(r *artifact.Reader, h artifact.Header, u *unpacked) error 
 			return err
 		}
 	}
-	err = c.create(c.out, c.mode, func(dst io.Writer) error {
+	return c.create(c.out, c.mode, func(dst io.Writer) error {
 		w := artifact.Create(dst, h, o)
 		defer w.Abort()
 		return c.fill(w, r, u)
 	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
-	}
-	return nil
 }
 
 func (c change) fill(w *artifact.Writer, r *artifact.Reader, u *unpacked) error {

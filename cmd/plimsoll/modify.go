@@ -110,7 +110,7 @@ func (a *app) runModify(ctx context.Context, o modifyOptions, path string) error
 		e.files = func(ctx context.Context, v *vessel) error { return a.deviceFiles(ctx, v, o.device) }
 	}
 	if err := a.edit(ctx, path, o.edit, e); err != nil {
-		return fmt.Errorf("modify %w", err)
+		return err
 	}
 	out := o.edit.output
 	if out == "" {

@@ -70,7 +70,7 @@ func (a *app) deviceFiles(ctx context.Context, v *vessel, d deviceFiles) error {
 	for _, at := range roots {
 		e := deviceEdit{a, ctx, v, at.System}
 		if err := e.all(d); err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
+			return err
 		}
 	}
 	return nil

@@ -56,7 +56,7 @@ func (a *app) runRm(ctx context.Context, o editOptions, arg string, all bool) er
 		return err
 	}})
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", p, err)
+		return err
 	}
 	a.out.result("removed", fields{"file": p.String()}, "%s is removed", p)
 	return nil
@@ -135,7 +135,7 @@ func (a *app) runInsert(ctx context.Context, o insertOptions, args []string) err
 		}
 	}
 	if err := a.edit(ctx, p.image, o.edit, e); err != nil {
-		return fmt.Errorf("install %s: %w", p, err)
+		return err
 	}
 	a.out.result("installed", fields{"file": p.String(), "mode": fmt.Sprintf("%04o", unixMode(mode))}, "%s is there", p)
 	return nil

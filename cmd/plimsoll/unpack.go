@@ -124,8 +124,15 @@ func (a *app) withVessel(ctx context.Context, image string, body func(*vessel) e
 		return err
 	}
 	defer f.Close() // only read
+	if err = a.inVessel(ctx, f, body); err != nil {
+		return fmt.Errorf("%s: %w", image, err)
+	}
+	return nil
+}
+
+func (a *app) inVessel(ctx context.Context, f *os.File, body func(*vessel) error) error {
 	if !isArtifact(f) {
-		v, err := openVessel(image, f, time.Time{})
+		v, err := openVessel(f, time.Time{})
 		if err != nil {
 			return err
 		}
@@ -133,14 +140,14 @@ func (a *app) withVessel(ctx context.Context, image string, body func(*vessel) e
 	}
 	r, err := artifact.Open(untilDone{ctx, f}, &anyone{})
 	if err != nil {
-		return fmt.Errorf("%s: %w", image, err)
+		return err
 	}
 	u, err := a.unpack(ctx, r, os.TempDir())
 	if err != nil {
-		return fmt.Errorf("%s: %w", image, err)
+		return err
 	}
 	defer u.Close() // it is gone with that
-	v, err := u.vessel(image, time.Time{})
+	v, err := u.vessel(time.Time{})
 	if err != nil {
 		return err
 	}
@@ -148,8 +155,8 @@ func (a *app) withVessel(ctx context.Context, image string, body func(*vessel) e
 }
 
 // vessel is the file system in the payload.
-func (u *unpacked) vessel(image string, t time.Time) (*vessel, error) {
-	v, err := openVessel(image, u.File, t)
+func (u *unpacked) vessel(t time.Time) (*vessel, error) {
+	v, err := openVessel(u.File, t)
 	if errors.Is(err, errVessel) || err == nil && v.all == nil {
 		return nil, fmt.Errorf("%w: neither ext2, ext3, ext4 nor FAT", errNotImage)
 	}

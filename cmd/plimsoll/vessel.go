@@ -19,7 +19,6 @@ import (
 // A vessel is what holds file systems: the payload of an artifact, the image of
 // a disk, or that of one file system.
 type vessel struct {
-	name    string
 	payload bool // of an artifact
 
 	all  *files.System // the one, unless it is a disk
@@ -35,12 +34,12 @@ var errVessel = errors.New("neither an artifact, nor a disk image, nor a file sy
 
 // openVessel looks at what is in f. t is the time of changes; zero leaves it to
 // the file systems.
-func openVessel(name string, f *os.File, t time.Time) (*vessel, error) {
+func openVessel(f *os.File, t time.Time) (*vessel, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
 	}
-	v := &vessel{name: name, changed: map[*files.System]bool{}}
+	v := &vessel{changed: map[*files.System]bool{}}
 	open := func(off, size int64) (*files.System, error) {
 		s, err := files.Open(f, off, size)
 		if err == nil && !t.IsZero() {
@@ -55,14 +54,14 @@ func openVessel(name string, f *os.File, t time.Time) (*vessel, error) {
 	kind := files.Kind(f, 0, size)
 	switch {
 	case kind != "" && len(parts) > 0:
-		return nil, fmt.Errorf("%s: %w: it begins with a file system, and has a partition table", name, errVessel)
+		return nil, fmt.Errorf("%w: it begins with a file system, and has a partition table", errVessel)
 	case kind != "":
 		if v.all, err = open(0, size); err != nil {
 			return nil, err
 		}
 		return v, nil
 	case len(parts) == 0:
-		return nil, fmt.Errorf("%s: %w", name, errVessel)
+		return nil, errVessel
 	}
 	return v, v.disk(f, parts, open)
 }
@@ -135,14 +134,14 @@ func (v *vessel) places(name string) ([]fileAt, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: which partition has the root file system cannot be told", v.name)
+		return nil, errors.New("which partition has the root file system cannot be told")
 	}
 	return all, nil
 }
 
 func (v *vessel) only(s *files.System, what, inside string) ([]fileAt, error) {
 	if s == nil {
-		return nil, fmt.Errorf("%s: there is no %s partition, or no file system on it", v.name, what)
+		return nil, fmt.Errorf("there is no %s partition, or no file system on it", what)
 	}
 	return []fileAt{{s, inside}}, nil
 }
@@ -182,7 +181,7 @@ func (v *vessel) each(name string, change func(fileAt) error) error {
 func (v *vessel) check(ctx context.Context) error {
 	for s := range v.changed {
 		if err := s.Check(ctx); err != nil {
-			return fmt.Errorf("%s: after the change: %w", v.name, err)
+			return fmt.Errorf("after the change: %w", err)
 		}
 	}
 	return nil

@@ -41,5 +41,5 @@ var (
 	// ErrSpace: the file system has no room for what is put.
 	ErrSpace = errors.New("file system is full")
 	// ErrKind: what is there is of another kind: a folder in place of a file.
-	ErrKind = errors.New("of another kind")
+	ErrKind = errors.New("the wrong kind of file")
 )
