@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -43,6 +44,7 @@ func (o *editOptions) add(cmd *cobra.Command) {
 type imageEdit struct {
 	files    func(context.Context, *vessel) error // nil: they stay
 	optional bool                                 // where there is no file system that is known, they stay
+	mayStay  bool                                 // they may be what they should be already
 	header   func(*artifact.Header) error         // nil: it stays
 	scripts  []string
 	artifact bool // it is one of an artifact, and of nothing else
@@ -179,15 +181,16 @@ func (c change) headerOnly(f *os.File) error {
 func (c change) payload(f *os.File) error {
 	seal := new(anyone)
 	r, err := artifact.Open(untilDone{c.ctx, f}, seal)
-	if err == nil && seal.signed && !c.o.signer.given() && !c.o.dropSignature {
-		err = artifact.ErrStale // said before anything is unpacked
-	}
 	if err != nil {
 		return err
 	}
 	h := *r.Header()
 	if err := c.newHeader(&h); err != nil {
 		return err
+	}
+	stale := seal.signed && !c.o.signer.given() && !c.o.dropSignature
+	if stale && !(c.e.mayStay && c.o.compression == "" && reflect.DeepEqual(h, *r.Header())) {
+		return artifact.ErrStale // said before anything is unpacked
 	}
 	if c.e.files == nil {
 		return c.write(r, h, nil)
@@ -198,6 +201,9 @@ func (c change) payload(f *os.File) error {
 	}
 	if err != nil && !(c.e.optional && errors.Is(err, errNotImage)) {
 		return err
+	}
+	if changed && stale {
+		return artifact.ErrStale
 	}
 	if changed {
 		return c.write(r, h, u)

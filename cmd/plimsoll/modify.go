@@ -102,7 +102,7 @@ func (a *app) runModify(ctx context.Context, o modifyOptions, path string) error
 	if strings.ContainsAny(o.name, " \t\n\r") {
 		return errors.New("whitespace is not allowed in the artifact-name")
 	}
-	e := imageEdit{header: o.header, scripts: o.scripts, artifact: o.needsArtifact(), optional: o.device.onlyName()}
+	e := imageEdit{header: o.header, scripts: o.scripts, artifact: o.needsArtifact(), optional: o.device.onlyName(), mayStay: true}
 	if o.device.any() {
 		if err := o.device.load(); err != nil {
 			return err
