@@ -113,6 +113,14 @@ type change struct {
 	e         imageEdit
 }
 
+// work is where there is room for what is unpacked and compressed.
+func (c change) work() string {
+	if c.out == "-" {
+		return os.TempDir()
+	}
+	return filepath.Dir(c.out)
+}
+
 // disk changes a copy of a disk or file system image.
 func (c change) disk(f *os.File) error {
 	if _, err := openVessel(f, time.Time{}); err != nil {
@@ -120,6 +128,9 @@ func (c change) disk(f *os.File) error {
 	}
 	if c.e.artifact || c.o.compression != "" || c.o.signer.given() || c.o.dropSignature {
 		return errors.New("it is no artifact: it has files that can be changed, and neither a header nor a signature")
+	}
+	if c.out == "-" {
+		return errors.New("only an artifact is written to standard output")
 	}
 	r, err := replace(c.out, c.mode)
 	if err != nil {
@@ -228,7 +239,7 @@ func (c change) newHeader(h *artifact.Header) error {
 
 // image unpacks the image and changes it.
 func (c change) image(r *artifact.Reader) (u *unpacked, changed bool, err error) {
-	if u, err = c.unpack(c.ctx, r, filepath.Dir(c.out)); err != nil {
+	if u, err = c.unpack(c.ctx, r, c.work()); err != nil {
 		return nil, false, err
 	}
 	v, err := u.vessel(c.time)
@@ -243,7 +254,7 @@ func (c change) image(r *artifact.Reader) (u *unpacked, changed bool, err error)
 
 // write writes the artifact, with the image u or the files that r has.
 func (c change) write(r *artifact.Reader, h artifact.Header, u *unpacked) error {
-	o := artifact.Options{Compression: r.Compression(), TempDir: filepath.Dir(c.out), ModTime: c.time}
+	o := artifact.Options{Compression: r.Compression(), TempDir: c.work(), ModTime: c.time}
 	var err error
 	if c.o.compression != "" {
 		if o.Compression, err = artifact.ParseCompression(c.o.compression); err != nil {

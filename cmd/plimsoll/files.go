@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +24,7 @@ type replacement struct {
 }
 
 // replace begins a replacement of path. A symbolic link is followed, so that
-// what it points to is replaced.
+// what it points to is replaced. Root leaves the file to whom it belongs.
 func replace(path string, mode fs.FileMode) (*replacement, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
@@ -36,7 +37,15 @@ func replace(path string, mode fs.FileMode) (*replacement, error) {
 			return nil, err
 		}
 	}
-	if err := r.Chmod(mode); err != nil {
+	if st, statErr := os.Stat(path); statErr == nil && os.Geteuid() == 0 {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+			err = r.Chown(int(sys.Uid), int(sys.Gid))
+		}
+	}
+	if err == nil {
+		err = r.Chmod(mode)
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.abort())
 	}
 	return r, nil

@@ -64,7 +64,7 @@ in the time that reading takes. What nobody changes stays byte for byte.
 	}
 	o.edit.add(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.edit.output, "output-path", "o", "", "where the new image goes (default: in place)")
+	f.StringVarP(&o.edit.output, "output-path", "o", "", "where the new image goes (default: in place; an artifact may go to standard output: -)")
 	f.StringVarP(&o.name, "artifact-name", "n", "", "name of the artifact")
 	f.StringVar(&o.name, "name", "", "the same, by its older name")
 	f.StringArrayVarP(&o.dependsNames, "artifact-name-depends", "N", nil, "artifact that must be installed; of several, one")

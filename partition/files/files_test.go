@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -534,5 +535,23 @@ func TestAttributes(t *testing.T) {
 	}
 	if err := s.Check(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A liar says that it has written, and has not.
+type liar struct{ *ext }
+
+func (l liar) read(ctx context.Context, file Info, w io.Writer) error {
+	_, err := io.WriteString(w, strings.Repeat("x", int(file.Size)))
+	return err
+}
+
+// What was put is read back, and must be what it was.
+func TestReadBack(t *testing.T) {
+	needs(t, "mke2fs", "debugfs")
+	s := open(t, makeExt(t, "ext4", 0), 0)
+	s.d = liar{s.d.(*ext)}
+	if err := s.Put(t.Context(), "/x", source(t, "what it says"), Attr{}); err == nil || !strings.Contains(err.Error(), "not what was put there") {
+		t.Errorf("got %v", err)
 	}
 }
