@@ -208,8 +208,8 @@ func (o modifyOptions) setDepends(h *artifact.Header) error {
 	return nil
 }
 
-// maxMetaData is what a header has room for.
-const maxMetaData = 16 << 20
+// metaDataLimit is what a header has room for.
+const metaDataLimit = 16 << 20
 
 func (o modifyOptions) setMetaData(h *artifact.Header) error {
 	if o.metaData == "" {
@@ -218,7 +218,7 @@ func (o modifyOptions) setMetaData(h *artifact.Header) error {
 	if h.Type == artifact.RootFS {
 		return errors.New("--meta-data: a root file system has none, it is for modules")
 	}
-	b, err := readBounded(o.metaData, maxMetaData)
+	b, err := readBounded(o.metaData, metaDataLimit)
 	if err != nil {
 		return err
 	}
