@@ -66,7 +66,7 @@ func tree(t testing.TB) string {
 	}
 	for name, target := range map[string]string{
 		"etc": "usr/etc", "abs": "/usr/etc/mender", "up": "../../../../usr/bin/tool", "loop": "pool", "pool": "loop", "nowhere": "/var/none",
-		"usr/bin/rel": "../etc/mender/artifact_info", "slow": "./" + strings.Repeat("usr/../", 12) + "usr/bin/tool", "usr/outside": "/../../etc/mender/artifact_info",
+		"usr/bin/rel": "../etc/mender/artifact_info", "usr/bin/abs": "/etc/mender/artifact_info", "slow": "./" + strings.Repeat("usr/../", 12) + "usr/bin/tool", "usr/outside": "/../../etc/mender/artifact_info",
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestLinks(t *testing.T) {
 	s := open(t, f, 1<<20)
 	const info = "artifact_name=rel-1\n"
 	for name, want := range map[string]string{
-		"/etc/mender/artifact_info": info, "etc/./mender//artifact_info": info, "/abs/artifact_info": info, "/usr/bin/rel": info,
+		"/etc/mender/artifact_info": info, "etc/./mender//artifact_info": info, "/abs/artifact_info": info, "/usr/bin/rel": info, "/usr/bin/abs": info,
 		"/usr/outside": info, "/../../etc/mender/artifact_info": info, "/abs/../mender/artifact_info": info, "/slow": strings.Repeat("tool", 5000), "/up": strings.Repeat("tool", 5000),
 		`/qu"ote`: "quoted", "/-dash": "dashed", "/<12>": "bracketed", "/new\nline": "broken", "/ümlaut": "u", "/back\\slash": "b", "/sp ace/d/f": "x", "/#hash": "h",
 	} {
