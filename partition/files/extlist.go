@@ -85,7 +85,7 @@ func (e *ext) put(ctx context.Context, t time.Time, name string, src *os.File, a
 		}
 		commands = free + "rm " + q + "\n"
 	}
-	commands += "write /proc/self/fd/4 " + q + "\n" + inode(q, 0o100000, a, t) + touch(q, t, "crtime") + e.folder(name, t)
+	commands += "write /proc/self/fd/4 " + q + "\n" + inode(q, 0o100000, a, t) + e.folder(name, t)
 	if err := e.change(ctx, t, src, commands); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (e *ext) mkdir(ctx context.Context, t time.Time, name string, a Attr) error
 	if err != nil {
 		return err
 	}
-	return e.change(ctx, t, nil, "mkdir "+q+"\n"+inode(q, 0o40000, a, t)+touch(q, t, "crtime")+e.folder(name, t))
+	return e.change(ctx, t, nil, "mkdir "+q+"\n"+inode(q, 0o40000, a, t)+e.folder(name, t))
 }
 
 func (e *ext) chmod(ctx context.Context, t time.Time, file Info, a Attr) error {

@@ -362,7 +362,7 @@ func TestReproducible(t *testing.T) {
 				d = "/usr"
 			}
 			for _, err := range []error{
-				s.Put(t.Context(), d+"/x", source(t, "x"), Attr{Mode: 0o644}), s.Mkdir(t.Context(), d+"/y", Attr{Mode: 0o755}),
+				s.Put(t.Context(), d+"/x", source(t, "x"), Attr{Mode: 0o644}), s.Mkdir(t.Context(), d+"/y", Attr{Mode: 0o755}), s.Mkdir(t.Context(), d+"/z", Attr{Mode: 0o755}),
 				s.Put(t.Context(), d+"/x", source(t, strings.Repeat("longer", 9000)), Attr{}), s.Remove(t.Context(), d+"/y", true),
 				s.Put(t.Context(), map[string]string{"ext4": "/usr/bin/tool", "fat": "/config.txt"}[name], source(t, "new"), Attr{}),
 			} {
@@ -523,7 +523,7 @@ func TestAttributes(t *testing.T) {
 		say(t, "debugfs", "-w", "-R", "ea_set /usr/bin/tool "+a, f.Name())
 	}
 	s := open(t, f, 0)
-	if err := errors.Join(s.Put(t.Context(), "/usr/bin/tool", source(t, "new"), Attr{}), s.Put(t.Context(), "/-dash", source(t, "new"), Attr{}),
+	if err := errors.Join(s.Put(t.Context(), "/usr/bin/tool", source(t, "new"), Attr{}), s.Put(t.Context(), "/-dash", source(t, "new"), Attr{}), s.Check(t.Context()),
 		s.Remove(t.Context(), "/deep", true)); err != nil {
 		t.Fatal(err)
 	}
