@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"strings"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
@@ -54,6 +55,16 @@ func (c Compression) suffix() (string, error) {
 		return ".zst", nil
 	}
 	return "", fmt.Errorf("parse compression %q: want none, gzip, lzma, zstd, zstd_fastest, zstd_fast, zstd_better or zstd_best", string(c))
+}
+
+// compressionOf is the Compression of a member by its name; of the several that make the same suffix, the default.
+func compressionOf(name string) Compression {
+	for _, c := range []Compression{Gzip, LZMA, Zstd} {
+		if suffix, _ := c.suffix(); strings.HasSuffix(name, suffix) {
+			return c
+		}
+	}
+	return None
 }
 
 const (

@@ -34,5 +34,5 @@
 //
 // [Create] writes what every reader in the field accepts, and the same bytes for the same input on any machine and as any user:
 // sorted scripts, fixed times and owners, compressed blocks of a fixed size. [Sign] adds a signature to an artifact that it
-// checks in the same pass.
+// checks in the same pass, and [Rewrite] gives one another header; neither touches the payload.
 package artifact

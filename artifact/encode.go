@@ -3,6 +3,8 @@ package artifact
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // The JSON that is written: the key order of Mender's writer, and nothing that is empty, as there.
@@ -71,12 +73,36 @@ func (h *Header) encodeTypeInfo() ([]byte, error) {
 	}
 	b, err := json.Marshal(j)
 	if err == nil {
+		b, err = h.appendUnknown(b)
+	}
+	if err == nil {
 		err = (&Header{Type: h.Type}).parseTypeInfo(b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("type-info: %w", err)
 	}
 	return b, nil
+}
+
+// appendUnknown adds to the object b what nobody knows, as it came.
+func (h *Header) appendUnknown(b []byte) ([]byte, error) {
+	for _, key := range slices.Sorted(maps.Keys(h.Unknown)) {
+		name, err := json.Marshal(key)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b[:len(b)-1], ','), name...)
+		b = append(append(append(b, ':'), h.Unknown[key]...), '}')
+	}
+	return b, nil
+}
+
+// Check returns an error if h cannot be written, which an artifact that was read is not to blame for.
+func (h *Header) Check() error {
+	if err := h.check(); err != nil {
+		return fmt.Errorf("header: %v", err)
+	}
+	return nil
 }
 
 // check returns an error if h cannot be written.

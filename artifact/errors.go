@@ -29,9 +29,11 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrSigned: Sign was asked to sign a signed artifact without force.
 	ErrSigned = errors.New("artifact is already signed")
+	// ErrStale: a signed artifact was to be changed without anybody to sign it, and its signature would not hold any more.
+	ErrStale = errors.New("artifact is signed, and its signature would not hold")
 )
 
-var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned}
+var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned, ErrStale}
 
 // malformed returns an ErrFormat that names the rule.
 func malformed(format string, args ...any) error {

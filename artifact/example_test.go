@@ -106,3 +106,27 @@ func ExampleSign() {
 	// true
 	// <nil>
 }
+
+// Another name for the same payload: the signature would not hold, so that somebody signs again.
+func ExampleRewrite() {
+	var signed, renamed bytes.Buffer
+	if err := create(&signed); err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := artifact.Rewrite(&signed)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	h := r.Header()
+	h.Name = "release-8.1"
+	if err := r.Write(&renamed, h, artifact.RewriteOptions{Signer: testKey}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	info, err := artifact.Inspect(&renamed)
+	fmt.Println(info.Header.Name, info.Verify(testKey), err)
+	// Output:
+	// release-8.1 <nil> <nil>
+}

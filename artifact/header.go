@@ -26,7 +26,11 @@ type Header struct {
 	HasClears bool
 
 	MetaData json.RawMessage // a JSON object for the module that installs the payload; nil if there is none
-	Scripts  []Script        // in the order in which they stand; a Writer sorts them and ignores what is here
+
+	// Unknown has the keys of type-info that nobody knows. All readers let them through, and a Writer writes them as they are.
+	Unknown map[string]json.RawMessage
+
+	Scripts []Script // in the order in which they stand; a Writer sorts them and ignores what is here
 }
 
 // A Script is a state script that the artifact carries.
@@ -147,6 +151,8 @@ func (h *Header) parseDepends(o object, augment bool) error {
 	return nil
 }
 
+var typeInfoKeys = []string{"type", "artifact_depends", "artifact_provides", "clears_artifact_provides"}
+
 // parseTypeInfo takes what belongs to the payload. Unknown keys are let through, as all readers do.
 func (h *Header) parseTypeInfo(b []byte) error {
 	o, err := parseObject(b)
@@ -161,6 +167,14 @@ func (h *Header) parseTypeInfo(b []byte) error {
 	}
 	if h.Depends, err = parseDepends(o); err != nil {
 		return err
+	}
+	for key, v := range o {
+		if !slices.Contains(typeInfoKeys, key) {
+			if h.Unknown == nil {
+				h.Unknown = make(map[string]json.RawMessage)
+			}
+			h.Unknown[key] = v
+		}
 	}
 	h.HasClears = o["clears_artifact_provides"] != nil
 	if h.Clears, err = o.strings("clears_artifact_provides"); err != nil {
@@ -263,7 +277,7 @@ func (h *Header) parseMetaData(b []byte) error {
 // clone returns a copy that shares no memory with h that anybody writes to.
 func (h Header) clone() Header {
 	h.DeviceTypes, h.DependsNames, h.DependsGroups = slices.Clone(h.DeviceTypes), slices.Clone(h.DependsNames), slices.Clone(h.DependsGroups)
-	h.Provides, h.Depends = maps.Clone(h.Provides), maps.Clone(h.Depends)
+	h.Provides, h.Depends, h.Unknown = maps.Clone(h.Provides), maps.Clone(h.Depends), maps.Clone(h.Unknown)
 	h.Clears, h.Scripts = slices.Clone(h.Clears), slices.Clone(h.Scripts)
 	return h
 }

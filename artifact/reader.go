@@ -106,8 +106,17 @@ func (a *archive) parseSigned() (err error) {
 	return nil
 }
 
-// readHeader reads the header that m lists: as a whole, then its sum is compared, then it is parsed.
+// readHeader reads the header that m lists, and goes on.
 func (a *archive) readHeader(m *manifest) (*Header, error) {
+	h, err := a.takeHeader(m)
+	if err != nil {
+		return nil, err
+	}
+	return h, a.advance()
+}
+
+// takeHeader reads the header that m lists: as a whole, then its sum is compared, then it is parsed.
+func (a *archive) takeHeader(m *manifest) (*Header, error) {
 	b, err := a.take(m.header, maxHeader)
 	if err != nil {
 		return nil, err
@@ -126,7 +135,7 @@ func (a *archive) readHeader(m *manifest) (*Header, error) {
 	if m == a.listed {
 		a.raw = b
 	}
-	return h, a.advance()
+	return h, nil
 }
 
 // checkFiles compares how many files are listed with what the payload type has.
@@ -211,6 +220,14 @@ func (a *archive) open(v Verifier) error {
 
 // Header returns the header, which is trusted. It belongs to the Reader; do not change it.
 func (r *Reader) Header() *Header { return r.a.header }
+
+// Compression returns how the payload is compressed, or the header where there is no payload.
+func (r *Reader) Compression() Compression {
+	if r.a.next != nil {
+		return compressionOf(r.a.next.Name)
+	}
+	return compressionOf(r.a.listed.header)
+}
 
 // Scripts calls f for each state script of the header, in the order in which they stand, with a reader of what it says, which is good
 // until f returns. An error of f ends it and is returned.

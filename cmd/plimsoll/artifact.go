@@ -10,9 +10,10 @@ import (
 )
 
 func (a *app) artifactCommand() *cobra.Command {
-	return group("artifact", "Build, inspect, verify and sign artifacts",
+	return group("artifact", "Build, inspect, verify, sign and change artifacts",
 		group("write", "Build an artifact", a.writeRootfsCommand()),
-		a.readCommand(), a.verifyCommand(), a.signCommand(), a.diffCommand())
+		a.readCommand(), a.verifyCommand(), a.signCommand(), a.modifyCommand(), a.diffCommand(),
+		a.catCommand(), a.cpCommand(), a.lsCommand(), a.rmCommand(), a.insertCommand())
 }
 
 // inspect reads the artifact at path to its end.

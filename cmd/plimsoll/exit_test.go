@@ -19,7 +19,7 @@ func TestAdviceIsComplete(t *testing.T) {
 	// The causes of bootloader.ErrNoCopy say what is wrong with each copy; they never come alone.
 	exempt := map[string]bool{"bootloader.ErrChecksum": true}
 	found := 0
-	for _, pkg := range []string{"artifact", "signing", "signing/external", "partition", "bootloader", "install", "install/data", "udev", "udev/prepare", "udev/report", "udev/scan"} {
+	for _, pkg := range []string{"artifact", "signing", "signing/external", "partition", "partition/files", "bootloader", "install", "install/data", "udev", "udev/prepare", "udev/report", "udev/scan"} {
 		for _, name := range exportedErrors(t, filepath.Join("../..", pkg)) {
 			found++
 			if full := filepath.Base(pkg) + "." + name; !listed[full] && !exempt[full] {

@@ -3,44 +3,99 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A replacement is a file that comes into being whole or not at all: written
-// under a temporary name in the same folder, synced, and renamed.
+// without a name where the file system can do that, else under a temporary one
+// in the same folder; synced, and renamed.
 type replacement struct {
 	*os.File
-	path string
+	path    string
+	unnamed bool
 }
 
 // replace begins a replacement of path. A symbolic link is followed, so that
-// what it points to is replaced.
+// what it points to is replaced. Root leaves the file to whom it belongs.
 func replace(path string, mode fs.FileMode) (*replacement, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return nil, err
+	r := &replacement{path: path, unnamed: true}
+	var err error
+	if r.File, err = unnamedFile(filepath.Dir(path)); err != nil {
+		r.unnamed = false
+		if r.File, err = os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"); err != nil {
+			return nil, err
+		}
 	}
-	r := &replacement{f, path}
-	if err := f.Chmod(mode); err != nil {
+	if st, statErr := os.Stat(path); statErr == nil && os.Geteuid() == 0 {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+			err = r.Chown(int(sys.Uid), int(sys.Gid))
+		}
+	}
+	if err == nil {
+		err = r.Chmod(mode)
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.abort())
 	}
 	return r, nil
 }
 
+// unnamedFile makes a file that is gone when the process is, unless it is linked.
+func unnamedFile(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), fmt.Sprintf("/proc/self/fd/%d", fd))
+	if _, err := os.Stat(f.Name()); err != nil { // without it there is no way to a name
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// name links an unnamed file to a temporary name, because a link replaces nothing.
+func (r *replacement) name() (string, error) {
+	if !r.unnamed {
+		return r.Name(), nil
+	}
+	for range 100 {
+		name := filepath.Join(filepath.Dir(r.path), fmt.Sprintf(".%s.%08x", filepath.Base(r.path), rand.Uint32()))
+		err := unix.Linkat(unix.AT_FDCWD, r.Name(), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, unix.EEXIST) {
+			return "", &os.LinkError{Op: "link", Old: r.Name(), New: name, Err: err}
+		}
+	}
+	return "", fmt.Errorf("%s: no temporary name is free", r.path)
+}
+
 // commit makes the file appear.
 func (r *replacement) commit() error {
-	err := errors.Join(r.Sync(), r.Close())
-	if err == nil {
-		err = os.Rename(r.Name(), r.path)
+	if err := r.Sync(); err != nil {
+		return errors.Join(err, r.abort())
+	}
+	name, err := r.name()
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	if err = r.Close(); err == nil {
+		err = os.Rename(name, r.path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(r.Name()))
+		return errors.Join(err, os.Remove(name))
 	}
 	dir, err := os.Open(filepath.Dir(r.path))
 	if err != nil {
@@ -51,7 +106,11 @@ func (r *replacement) commit() error {
 
 // abort leaves nothing behind.
 func (r *replacement) abort() error {
-	return errors.Join(r.Close(), os.Remove(r.Name()))
+	err := r.Close()
+	if !r.unnamed {
+		err = errors.Join(err, os.Remove(r.Name()))
+	}
+	return err
 }
 
 // create calls body with a writer to path, or to standard output for "-". When

@@ -30,7 +30,11 @@
 // right afterwards takes a reader of FAT as large as a writer.
 package image
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
+)
 
 // What a caller may have to tell apart; compare with [errors.Is].
 var (
@@ -41,7 +45,7 @@ var (
 	// ErrSource: the root file system is not what one can be made from.
 	ErrSource = errors.New("not a root file system")
 	// ErrProgram: a program that is needed is not installed.
-	ErrProgram = errors.New("program is not installed")
+	ErrProgram = program.ErrMissing
 	// ErrNotMounted: a file system that is to grow is not mounted for writing.
 	ErrNotMounted = errors.New("not mounted")
 )

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
 )
 
 // An Ext4 is a file system to be made as a file.
@@ -186,9 +188,9 @@ func (e Ext4) fill(ctx context.Context, path string, s *source) error {
 	if err := os.WriteFile(conf, []byte(settings), 0o644); err != nil {
 		return err
 	}
-	p := program{name: "mke2fs", args: e.arguments(path), time: e.Time, env: []string{"MKE2FS_CONFIG=" + conf}}
+	p := program.Call{Name: "mke2fs", Args: e.arguments(path), Time: e.Time, Env: []string{"MKE2FS_CONFIG=" + conf}}
 	if s == nil {
-		if _, _, err := p.run(ctx); err != nil {
+		if _, _, err := p.Run(ctx); err != nil {
 			return err
 		}
 		return e.settle(ctx, path, nil)
@@ -199,7 +201,7 @@ func (e Ext4) fill(ctx context.Context, path string, s *source) error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
-		p.stdin = s.content()
+		p.Stdin = s.content()
 	}
 	if err := e.fillFrom(ctx, p, s, dir); err != nil {
 		return err
@@ -211,22 +213,22 @@ func (e Ext4) fill(ctx context.Context, path string, s *source) error {
 }
 
 // fillFrom runs mke2fs with what the file system is filled from.
-func (e Ext4) fillFrom(ctx context.Context, p program, s *source, dir string) error {
-	p, err := p.fakeroot(s.kind, dir)
+func (e Ext4) fillFrom(ctx context.Context, p program.Call, s *source, dir string) error {
+	p, err := fakeroot(p, s.kind, dir)
 	if err != nil {
 		return err
 	}
-	_, _, err = p.run(ctx)
+	_, _, err = p.Run(ctx)
 	if bad := s.finish(); bad != nil && ctx.Err() == nil {
 		return bad
 	}
-	if said(err, "Could not allocate") {
+	if program.Said(err, "Could not allocate") {
 		if s.kind == kindFolder {
 			s.files, s.bytes = weigh(dir)
 		}
 		return fmt.Errorf("%d bytes in %d files and folders, a file system of %d bytes with its own tables: %w", s.bytes, s.files, e.Size, ErrSize)
 	}
-	if line := complaint(err, "tar: "); line != "" && !errors.Is(err, unix.ENOSPC) {
+	if line := program.Complaint(err, "tar: "); line != "" && !errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("%w: %s", ErrSource, line)
 	}
 	return err
@@ -251,13 +253,13 @@ func (e Ext4) arguments(path string) []string {
 // session in which owners and device nodes are what they should be. Root needs
 // none for a folder, and whoever is in a session already has made the folder
 // in it.
-func (p program) fakeroot(kind int, dir string) (program, error) {
-	p.args = append([]string{"-d", dir}, p.args...)
+func fakeroot(p program.Call, kind int, dir string) (program.Call, error) {
+	p.Args = append([]string{"-d", dir}, p.Args...)
 	inside := os.Getenv("FAKEROOTKEY") != ""
 	if kind == kindFolder && (inside || os.Geteuid() == 0) {
 		return p, nil
 	}
-	mke2fs, err := find("mke2fs")
+	mke2fs, err := program.Find("mke2fs")
 	if err != nil {
 		return p, err
 	}
@@ -265,10 +267,10 @@ func (p program) fakeroot(kind int, dir string) (program, error) {
 	if kind == kindFolder {
 		script = folderScript
 	}
-	p.env = append(p.env, "CALLER="+strconv.Itoa(os.Geteuid()))
-	p.name, p.args = "sh", append([]string{"-c", strings.Replace(script, "exec mke2fs", "exec "+mke2fs, 1), "sh", dir}, p.args...)
+	p.Env = append(p.Env, "CALLER="+strconv.Itoa(os.Geteuid()))
+	p.Name, p.Args = "sh", append([]string{"-c", strings.Replace(script, "exec mke2fs", "exec "+mke2fs, 1), "sh", dir}, p.Args...)
 	if !inside {
-		p.name, p.args = "fakeroot", append([]string{"-u", "--", "sh"}, p.args...)
+		p.Name, p.Args = "fakeroot", append([]string{"-u", "--", "sh"}, p.Args...)
 	}
 	return p, nil
 }

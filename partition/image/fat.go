@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
 )
 
 // A fat is a FAT file system to be made as a file.
@@ -34,11 +36,11 @@ func (f fat) make(ctx context.Context, path string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	mkfs := program{name: "mkfs.fat", time: f.time, args: []string{
+	mkfs := program.Call{Name: "mkfs.fat", Time: f.time, Args: []string{
 		"-C", "--invariant", "-i", fmt.Sprintf("%08x", binary.LittleEndian.Uint32(f.id[:])), "-n", strings.ToUpper(f.label),
 		"-h", strconv.FormatInt(f.start/sector, 10), path, strconv.FormatInt(f.size/1024, 10),
 	}}
-	if _, _, err := mkfs.run(ctx); err != nil {
+	if _, _, err := mkfs.Run(ctx); err != nil {
 		return err
 	}
 	return f.fill(ctx, path)
@@ -112,7 +114,7 @@ func (f fat) fill(ctx context.Context, img string) error {
 	slices.Sort(names) // a folder stands before what is in it
 	for _, d := range names {
 		if err := f.folder(ctx, img, d, folders[d]); err != nil {
-			if said(err, "Disk full") && !errors.Is(err, unix.ENOSPC) {
+			if program.Said(err, "Disk full") && !errors.Is(err, unix.ENOSPC) {
 				return f.tooLarge(sum)
 			}
 			return err
@@ -123,7 +125,7 @@ func (f fat) fill(ctx context.Context, img string) error {
 
 func (f fat) folder(ctx context.Context, img, dir string, files []string) error {
 	if dir != "." {
-		if _, _, err := (program{name: "mmd", args: []string{"-i", img, "::/" + dir}, time: f.time}).run(ctx); err != nil {
+		if _, _, err := (program.Call{Name: "mmd", Args: []string{"-i", img, "::/" + dir}, Time: f.time}).Run(ctx); err != nil {
 			return err
 		}
 	}
@@ -132,7 +134,7 @@ func (f fat) folder(ctx context.Context, img, dir string, files []string) error 
 		return nil
 	}
 	args := append([]string{"-Q", "-i", img}, files...)
-	_, _, err := program{name: "mcopy", args: append(args, "::/"+dir), time: f.time}.run(ctx)
+	_, _, err := program.Call{Name: "mcopy", Args: append(args, "::/"+dir), Time: f.time}.Run(ctx)
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
 )
 
 // A File is a file to be put into a file system, or a folder.
@@ -59,14 +61,14 @@ func edit(ctx context.Context, img string, t time.Time, commands string) error {
 
 // debugfs returns what it prints. Its exit code means nothing.
 func debugfs(ctx context.Context, t time.Time, args ...string) (string, error) {
-	p := program{name: "debugfs", args: args, time: t}
-	out, stderr, err := p.run(ctx)
+	p := program.Call{Name: "debugfs", Args: args, Time: t}
+	out, stderr, err := p.Run(ctx)
 	if err != nil {
 		return out, err
 	}
 	for _, line := range strings.Split(stderr, "\n") {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "debugfs 1.") {
-			return out, &programError{"debugfs", line, nil}
+			return out, &program.Error{Name: "debugfs", Said: line}
 		}
 	}
 	return out, nil
@@ -104,7 +106,7 @@ func exists(ctx context.Context, img, name string) (string, error) {
 		return "", err
 	}
 	out, err := debugfs(ctx, time.Unix(1, 0), "-R", "stat "+q, img)
-	if said(err, "File not found") {
+	if program.Said(err, "File not found") {
 		return "", nil
 	}
 	if err != nil {
@@ -148,7 +150,7 @@ func addFiles(ctx context.Context, img string, t time.Time, files []File) error 
 
 // checked returns an error unless a file system is without fault.
 func checked(ctx context.Context, img string) error {
-	out, _, err := program{name: "e2fsck", args: []string{"-fn", img}, time: time.Unix(1, 0)}.run(ctx)
+	out, _, err := program.Call{Name: "e2fsck", Args: []string{"-fn", img}, Time: time.Unix(1, 0)}.Run(ctx)
 	var failed *exec.ExitError
 	if !errors.As(err, &failed) {
 		return err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plimsoll-ota/plimsoll/partition/internal/program"
 )
 
 // A usage is what an ext4 file system counts as used.
@@ -19,7 +21,7 @@ type span struct{ start, end int64 }
 
 // readUsage asks dumpe2fs what is free, and returns the rest.
 func readUsage(ctx context.Context, img string) (usage, error) {
-	out, _, err := program{name: "dumpe2fs", args: []string{img}, time: time.Unix(1, 0)}.run(ctx)
+	out, _, err := program.Call{Name: "dumpe2fs", Args: []string{img}, Time: time.Unix(1, 0)}.Run(ctx)
 	if err != nil {
 		return usage{}, err
 	}
