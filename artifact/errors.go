@@ -29,9 +29,11 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrSigned: Sign was asked to sign a signed artifact without force.
 	ErrSigned = errors.New("artifact is already signed")
+	// ErrSize: a Writer was asked for an artifact that is larger than its Options allow.
+	ErrSize = errors.New("artifact is larger than allowed")
 )
 
-var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned}
+var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned, ErrSize}
 
 // malformed returns an ErrFormat that names the rule.
 func malformed(format string, args ...any) error {
