@@ -11,8 +11,8 @@ import (
 
 func (a *app) artifactCommand() *cobra.Command {
 	return group("artifact", "Build, inspect, verify and sign artifacts",
-		group("write", "Build an artifact", a.writeRootfsCommand()),
-		a.readCommand(), a.verifyCommand(), a.signCommand())
+		group("write", "Build an artifact", a.writeRootfsCommand(), a.writeModuleCommand(), a.writeBootstrapCommand()),
+		a.readCommand(), a.verifyCommand(), a.dumpCommand(), a.signCommand())
 }
 
 // inspect reads the artifact at path to its end.
