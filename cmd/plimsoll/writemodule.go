@@ -42,10 +42,8 @@ It provides rootfs-image.TYPE.version, which is the artifact's name unless
 	}
 	o.flags(cmd)
 	o.payloadFlags(cmd)
+	o.moduleFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.header.Type, "type", "T", "", "the update module, which is the type of the payload")
-	f.StringArrayVarP(&o.files, "file", "f", nil, "file of the payload, - is standard input; may be given several times")
-	f.StringVarP(&o.metaData, "meta-data", "m", "", "file with a JSON object for the module")
 	for _, name := range []string{"type", "file", "provides", "depends", "meta-data"} {
 		f.StringArrayVar(&augment, "augment-"+name, nil, "refused")
 		if err := f.MarkHidden("augment-" + name); err != nil {
@@ -54,6 +52,13 @@ It provides rootfs-image.TYPE.version, which is the artifact's name unless
 	}
 	require(cmd, "type")
 	return cmd
+}
+
+func (o *writeOptions) moduleFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&o.header.Type, "type", "T", "", "the update module, which is the type of the payload")
+	f.StringArrayVarP(&o.files, "file", "f", nil, "file of the payload, - is standard input; may be given several times")
+	f.StringVarP(&o.metaData, "meta-data", "m", "", "file with a JSON object for the module")
 }
 
 // errAugment refuses what Mender's tool can write and none of its clients since
