@@ -31,6 +31,7 @@ const (
 // that of the tool.
 func farEnd() string {
 	root := `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; ` +
+		`command -v sudo >/dev/null || { echo "not root there, and there is no sudo" >&2; exit 127; }; ` +
 		`if sudo -n true 2>/dev/null; then exec sudo -n sh -c "$1"; fi; ` +
 		`echo "` + farPassword + `"; exec sudo -S -p "" sh -c "$1"`
 	image := `PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"; ` +
