@@ -375,14 +375,20 @@ func fullFolder(t *testing.T) string {
 
 // A lockedBuffer may be written by a process and by us.
 type lockedBuffer struct {
-	sync.Mutex
-	bytes.Buffer
+	mu sync.Mutex
+	b  bytes.Buffer // not embedded: io.Copy would find its ReadFrom
 }
 
 func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.Lock()
-	defer l.Unlock()
-	return l.Buffer.Write(b)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // What ssh is given: what was asked for before what it is given by default, and nothing of the address that could be an option.
