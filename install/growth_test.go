@@ -53,7 +53,7 @@ func (r *rig) footprint() (f footprint) {
 // grows.
 func TestManyInstalls(t *testing.T) {
 	const settled = 150 // by then the history was shortened once
-	n := 200
+	n := 160
 	if soak {
 		n = 10_000
 	}

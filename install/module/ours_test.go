@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,8 +160,33 @@ func (s *stage) atomic(t *testing.T, when string) {
 	}
 }
 
-// soak asks for both where a plain run takes turns.
+// soak asks for every tool, and for both ways on from there. A plain run takes
+// every third tool, from a seeded one on, and takes turns.
 var soak = os.Getenv("PLIMSOLL_SOAK") != ""
+
+// seeded returns the source of a sample, and says how to have it again.
+func seeded(t *testing.T) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("PLIMSOLL_SEED"); s != "" {
+		if _, err := fmt.Sscan(s, &seed); err != nil {
+			t.Fatalf("PLIMSOLL_SEED: %v", err)
+		}
+	}
+	t.Logf("PLIMSOLL_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// cutsOf calls cut with the numbers of the tools at which a state is cut.
+func cutsOf(first int, cut func(at int, repeat bool) (over bool)) {
+	if soak {
+		for at := 1; !cut(at, true); at++ {
+			cut(at, false)
+		}
+		return
+	}
+	for at, repeat := first, true; !cut(at, repeat); at, repeat = at+3, !repeat {
+	}
+}
 
 // TestCuts cuts each state at each of its tools, and then repeats it, or goes
 // back.
@@ -172,16 +198,13 @@ func TestCuts(t *testing.T) {
 					if _, err := os.Stat("/dev/shm"); err == nil {
 						t.Setenv("TMPDIR", "/dev/shm") // nothing is cut for real, so nothing need be flushed
 					}
-					for at, over := 1, false; !over && !t.Failed(); at++ {
-						if over = cutInstall(t, name, fill, at, tear, at%2 == 0); soak {
-							cutInstall(t, name, fill, at, tear, at%2 != 0)
-						}
-					}
-					for at, over := 1, false; !over && !t.Failed(); at++ {
-						if over = cutRollback(t, name, fill, at, tear, at%2 == 0); soak {
-							cutRollback(t, name, fill, at, tear, at%2 != 0)
-						}
-					}
+					first := 1 + seeded(t).IntN(3)
+					cutsOf(first, func(at int, repeat bool) bool {
+						return cutInstall(t, name, fill, at, tear, repeat) || t.Failed()
+					})
+					cutsOf(first, func(at int, repeat bool) bool {
+						return cutRollback(t, name, fill, at, tear, repeat) || t.Failed()
+					})
 				})
 			}
 		}

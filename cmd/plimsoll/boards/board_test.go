@@ -140,9 +140,22 @@ func (b *board) exits(want int, command string) string {
 	b.Helper()
 	out, code := b.run(command)
 	if code != want {
-		b.Fatalf("%s: exit %d, want %d:\n%s", command, code, want, out)
+		b.Fatalf("%s: exit %d, want %d:\n%s%s", command, code, want, out, b.journal())
 	}
 	return out
+}
+
+// journal returns what a board with systemd says of its units, for a failure.
+func (b *board) journal() string {
+	ctx, cancel := b.waits()
+	defer cancel()
+	out, _, err := b.m.Run(ctx, `if [ -d /run/systemd/system ]; then
+systemctl --failed; systemctl list-jobs; cat /proc/self/mountinfo; journalctl -b -n 60
+fi`)
+	if err != nil {
+		return "\nno journal: " + err.Error()
+	}
+	return "\n" + out
 }
 
 // install installs a release on the running board.

@@ -118,6 +118,8 @@ func (u usb) made(t *testing.T) string {
 		if u.full {
 			sh("n=0; for size in 1048576 65536 4096 512; do while head -c $size /dev/zero | mcopy " + at + " - ::f$n 2>/dev/null; do n=$((n+1)); done; mdel " + at + " ::f$n 2>/dev/null || true; done")
 		}
+	case "exfat":
+		sh("mkfs.exfat -L STICK $IMG >/dev/null")
 	case "ext4":
 		tree := filepath.Join(dir, "tree")
 		sh(fmt.Sprintf("mkdir %q", tree))

@@ -63,6 +63,15 @@ func edited(t *testing.T, path string, edit func([]byte) []byte) string {
 	return out
 }
 
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // TestSticks: sticks of all kinds, one after the other, in one board. Each ends in
 // its state and its code, and has a report where it can have one; the device is
 // as it was.
@@ -96,6 +105,7 @@ func TestSticks(t *testing.T) {
 		stick  usb
 		spoil  func(img string) // of the image
 		locked bool             // write-protected
+		floor  string           // of the device
 		state  tell.State
 		code   tell.Code
 		silent bool // no report
@@ -130,9 +140,12 @@ func TestSticks(t *testing.T) {
 		{name: "no partition table", stick: usb{fs: "vfat", size: 64, files: map[string]string{"RELEASE.MENDER": ours("old", "0.9")}}, state: tell.Nothing, code: tell.Older},
 		{name: "write-protected", stick: one(ours("old", "0.9")), locked: true, state: tell.Nothing, code: tell.Older, silent: true},
 		{name: "full", stick: usb{fs: "vfat", table: "dos", size: 36, full: true, files: map[string]string{"release.mender": ours("old", "0.9")}}, state: tell.Nothing, code: tell.Older, silent: true},
+		{name: "below the floor", stick: one(good), floor: "2.5.0", state: tell.Failed, code: tell.BelowFloor},
 		{name: "only for others", stick: fat(map[string]string{"release.mender": good, "plimsoll/only-serials": file("SN-8\nSN-9\n")}), state: tell.Nothing, code: tell.NotListed},
 	}
+	b.change("data", map[string]string{"/old.mender": read(t, ours("old", "0.9"))})
 	b.on()
+	b.exfat()
 	before := b.untouched()
 	chosen := sampled(rand.New(rand.NewPCG(seed(t), 0)), len(cases), 9)
 	for n, c := range cases {
@@ -144,11 +157,17 @@ func TestSticks(t *testing.T) {
 		if c.spoil != nil {
 			c.spoil(img)
 		}
+		if c.floor != "" {
+			b.do("fw_setenv plimsoll_floor " + c.floor)
+		}
 		s := b.insert(machine.Disk{Path: img, ReadOnly: c.locked})
 		b.says(tell.Looking, 0)
 		b.says(c.state, c.code)
 		b.pull(s)
 		b.forgotten(c.name)
+		if c.floor != "" {
+			b.do("fw_setenv plimsoll_floor")
+		}
 		t.Logf("%s: %v", c.name, time.Since(began).Round(time.Second))
 		switch after := b.untouched(); {
 		case c.began:
@@ -177,6 +196,29 @@ func TestSticks(t *testing.T) {
 			t.Errorf("%s: reported %+v, want %s %v", c.name, last, c.state, c.code)
 		}
 	}
+}
+
+// exfat: nobody here but the board's kernel can write to an exFAT, so the board
+// prepares the stick, with /data/old.mender.
+func (b *board) exfat() {
+	b.Helper()
+	img := usb{fs: "exfat", size: 64}.made(b.T)
+	s := b.insert(machine.Disk{Path: img})
+	b.says(tell.Nothing, tell.NoArtifact)
+	b.pull(s)
+	b.forgotten("an empty exFAT")
+	s = b.insert(machine.Disk{Path: img})
+	b.says(tell.Nothing, tell.NoArtifact)
+	b.do("mount -t exfat /dev/sd? /mnt && mkdir /mnt/plimsoll && cp /data/old.mender /mnt/plimsoll && umount /mnt")
+	b.pull(s)
+	b.forgotten("an exFAT that was written to")
+	s = b.insert(machine.Disk{Path: img})
+	b.says(tell.Nothing, tell.Older)
+	if out := b.do("mount -t exfat -o ro /dev/sd? /mnt && cat /mnt/plimsoll/reports/SN-7/*.json && umount /mnt"); !strings.Contains(out, tell.Older.String()) {
+		b.Errorf("reported on an exFAT: %s", out)
+	}
+	b.pull(s)
+	b.forgotten("an exFAT")
 }
 
 // mkntfs makes an NTFS of all of an image.

@@ -24,7 +24,7 @@ var (
 	systemd2 = release{name: "2.0.0", units: true, files: map[string]string{identity: "of the release\n"}}
 )
 
-var systemdVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "112MiB", "--data-size", "32MiB"}, patience: 3 * time.Minute}
+var systemdVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "112MiB", "--data-size", "32MiB"}, patience: 6 * time.Minute}
 
 // slotAt is where the slots of systemdVirt begin, and its data partition, in bytes.
 var slotAt = map[string]int64{"A": 64 << 20, "B": (64 + 112) << 20, "data": (64 + 224) << 20}
