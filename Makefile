@@ -14,7 +14,7 @@ FILES := mke2fs:e2fsprogs mkenvimage:u-boot-tools fw_printenv:libubootenv-tool
 DEMO := mke2fs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools fakeroot:fakeroot depmod:kmod qemu-system-aarch64:qemu-system-arm
 TEST := $(FILES) $(DEMO) sfdisk:fdisk mkfs.btrfs:btrfs-progs bmaptool:bmap-tools setpriv:util-linux mender-artifact:mender-artifact openssl:openssl softhsm2-util:softhsm2 pkcs11-tool:opensc p11-kit:p11-kit script:bsdutils losetup:mount unshare:util-linux dmsetup:dmsetup \
 	parted:parted strace:strace busybox:busybox-static xz:xz-utils zstd:zstd cpio:cpio gcc:gcc \
-	mender:mender-client mdb_load:lmdb-utils \
+	mender:mender-client mdb_load:lmdb-utils sshd:openssh-server ssh:openssh-client e2fsck:e2fsprogs \
 	mkfs.exfat:exfatprogs mkfs.ntfs:ntfs-3g cryptsetup:cryptsetup-bin mkfs.xfs:xfsprogs mkfs.f2fs:f2fs-tools mksquashfs:squashfs-tools xorriso:xorriso partx:util-linux
 BENCH := $(DEMO) mkenvimage:u-boot-tools mmdebstrap:mmdebstrap time:time
 

@@ -11,6 +11,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // what differs between two texts; tests: testscript, the command as its users type it
 	github.com/spf13/cobra v1.10.2 // verbs, flags, help and completion of the command
 	github.com/ulikunitz/xz v0.5.17 // writes xz, in pure Go
+	go.yaml.in/yaml/v3 v3.0.4 // tests: that what artifact read prints is YAML
 	golang.org/x/crypto v0.58.0 // nacl/box: logs that only the office reads
 	golang.org/x/sys v0.49.0 // what the standard library has not of Linux: O_DIRECT, ioctls, statx
 	golang.org/x/term v0.47.0 // whether there is a terminal to draw a line of progress on

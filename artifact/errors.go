@@ -31,9 +31,11 @@ var (
 	ErrSigned = errors.New("artifact is already signed")
 	// ErrStale: a signed artifact was to be changed without anybody to sign it, and its signature would not hold any more.
 	ErrStale = errors.New("artifact is signed, and its signature would not hold")
+	// ErrSize: a Writer was asked for an artifact that is larger than its Options allow.
+	ErrSize = errors.New("artifact is larger than allowed")
 )
 
-var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned, ErrStale}
+var sentinels = []error{ErrUnsigned, ErrUntrusted, ErrChecksum, ErrFormat, ErrTruncated, ErrLimit, ErrUnsupported, ErrSigned, ErrStale, ErrSize}
 
 // malformed returns an ErrFormat that names the rule.
 func malformed(format string, args ...any) error {

@@ -19,6 +19,9 @@ type Options struct {
 	TempDir     string      // where the compressed payload waits for Close, as large as it gets; "" is os.TempDir
 	ModTime     time.Time   // of every member, in whole seconds; zero is 1970. It is what SOURCE_DATE_EPOCH is for
 
+	// MaxSize is how large the artifact may be; 0 is no limit. A larger one is ErrSize, and nothing of it is written.
+	MaxSize int64
+
 	// Rootfs asks for RootfsDefaults of the one file, by the sum of the bytes that Add read.
 	Rootfs *Software
 }
@@ -35,6 +38,7 @@ type Writer struct {
 	size    int64 // of scripts
 	spool   *spool
 	files   []FileInfo
+	written int64 // what Size returns
 	err     error // sticky
 }
 
@@ -179,19 +183,47 @@ func (w *Writer) close() error {
 	if err != nil {
 		return err
 	}
-	manifest := w.buildManifest(header)
-	t := tar.NewWriter(w.dst)
-	if err := w.writeTop(t, manifest); err != nil {
+	return w.assemble(header)
+}
+
+// assemble writes the members. All that stands before the payload is made in memory, and then the size of the artifact is known before
+// its first byte is written.
+func (w *Writer) assemble(header []byte) error {
+	var front bytes.Buffer
+	out := &switched{&front}
+	t := tar.NewWriter(out)
+	if err := w.writeTop(t, w.buildManifest(header)); err != nil {
 		return err
 	}
 	if err := w.put(t, "header.tar"+w.suffix, header); err != nil {
 		return err
 	}
-	if err := w.putSpool(t); err != nil {
+	size, err := w.rewindSpool()
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(w.member("data/0000.tar"+w.suffix, size)); err != nil {
+		return err
+	}
+	w.written = int64(front.Len()) + (size+block-1)&^(block-1) + trailer
+	if w.o.MaxSize > 0 && w.written > w.o.MaxSize {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrSize, w.written, w.o.MaxSize)
+	}
+	out.Writer = w.dst
+	if _, err := out.Write(front.Bytes()); err != nil {
+		return err
+	}
+	if err := copyExactly(t, w.spool.f, size); err != nil {
 		return err
 	}
 	return t.Close()
 }
+
+// A switched writer writes now here, now there.
+type switched struct{ io.Writer }
+
+// Size returns how many bytes the artifact has, once Close returned nil or ErrSize.
+func (w *Writer) Size() int64 { return w.written }
 
 // buildHeader returns the header member.
 func (w *Writer) buildHeader() ([]byte, error) {
@@ -259,19 +291,14 @@ func (w *Writer) writeTop(t *tar.Writer, manifest []byte) error {
 	return w.put(t, "manifest.sig", sig)
 }
 
-// putSpool writes the payload member.
-func (w *Writer) putSpool(t *tar.Writer) error {
+// rewindSpool goes back to the front of the payload member, and returns its size.
+func (w *Writer) rewindSpool() (int64, error) {
 	size, err := w.spool.f.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := w.spool.f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if err := t.WriteHeader(w.member("data/0000.tar"+w.suffix, size)); err != nil {
-		return err
-	}
-	return copyExactly(t, w.spool.f, size)
+	_, err = w.spool.f.Seek(0, io.SeekStart)
+	return size, err
 }
 
 // put writes one member.
@@ -315,6 +342,7 @@ func endsAt(r io.Reader, n, size int64) error {
 const (
 	copyBuffer  = 1 << 20
 	copyBuffers = 3
+	trailer     = 2 * block // of an archive
 )
 
 // A limitWriter keeps our own header within what a reader takes.

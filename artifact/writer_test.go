@@ -330,7 +330,7 @@ func TestRootfsDefaults(t *testing.T) {
 		{"filesystem", Software{Filesystem: "data", Version: "7"}, with("data.version", "7"), []string{"mine", "data.*"}},
 		{"no version", Software{NoVersion: true}, checksum, []string{"mine"}},
 		{"no clears", Software{NoClears: true}, with("rootfs-image.version", "rel-1"), []string{"mine"}},
-		{"no checksum", Software{NoChecksum: true, NoVersion: true}, map[string]string{}, []string{"mine"}},
+		{"no checksum", Software{NoChecksum: true, NoVersion: true}, nil, []string{"mine"}},
 		{"legacy", Software{LegacyChecksum: true, NoVersion: true}, map[string]string{"rootfs_image_checksum": sum.String()}, []string{"mine"}},
 	} {
 		mine := make([]string, 1, 10)
@@ -347,6 +347,34 @@ func TestRootfsDefaults(t *testing.T) {
 	h := Header{Name: "rel-1", Provides: map[string]string{"rootfs-image.version": "9"}}
 	if h.RootfsDefaults(sum, Software{}); h.Provides["rootfs-image.version"] != "9" {
 		t.Error("an explicit version was overwritten")
+	}
+}
+
+func TestModuleDefaults(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		s        Software
+		provides map[string]string
+		clears   []string
+	}{
+		{"default", Software{}, map[string]string{"rootfs-image.docker.version": "rel-1"}, []string{"mine.*", "rootfs-image.docker.*"}},
+		{"name", Software{Name: "mine", Filesystem: "data"}, map[string]string{"data.mine.version": "rel-1"}, []string{"mine.*", "data.mine.*"}},
+		{"no version", Software{NoVersion: true}, nil, []string{"mine.*"}},
+		{"no default, but a version", Software{NoVersion: true, Version: "7"}, map[string]string{"rootfs-image.version": "7"}, []string{"mine.*"}},
+		{"no clears", Software{NoClears: true, Version: "7"}, map[string]string{"rootfs-image.docker.version": "7"}, []string{"mine.*"}},
+	} {
+		h := Header{Name: "rel-1", Type: "docker", Clears: []string{"mine.*"}}
+		h.ModuleDefaults(tt.s)
+		if diff := cmp.Diff(tt.provides, h.Provides); diff != "" {
+			t.Errorf("%s: provides (-want +have):\n%s", tt.name, diff)
+		}
+		if diff := cmp.Diff(tt.clears, h.Clears); diff != "" {
+			t.Errorf("%s: clears (-want +have):\n%s", tt.name, diff)
+		}
+	}
+	h := Header{Name: "rel-1", Type: "docker", Clears: []string{"rootfs-image.docker.*"}}
+	if h.ModuleDefaults(Software{}); len(h.Clears) != 1 {
+		t.Errorf("clears %q: twice the same", h.Clears)
 	}
 }
 

@@ -82,6 +82,9 @@ func LoadKeyring(patterns ...string) (*Keyring, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
+			for i := range keys {
+				keys[i].path = path
+			}
 			r.Keys = append(r.Keys, keys...)
 		}
 	}

@@ -31,7 +31,8 @@ const sizeP256 = 64
 
 // A PublicKey verifies signatures. Its zero value verifies none.
 type PublicKey struct {
-	key crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	key  crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	path string
 }
 
 func newPublicKey(key crypto.PublicKey) (PublicKey, error) {
@@ -52,7 +53,7 @@ func newPublicKey(key crypto.PublicKey) (PublicKey, error) {
 	default:
 		return PublicKey{}, fmt.Errorf("a key of type %T, want RSA, ECDSA P-256 or Ed25519", key)
 	}
-	return PublicKey{key}, nil
+	return PublicKey{key: key}, nil
 }
 
 // ParsePublicKeys reads the public keys of a PEM file: one or more blocks, all
@@ -126,6 +127,9 @@ func verifyP256(key *ecdsa.PublicKey, sum, sig []byte) bool {
 	s := new(big.Int).SetBytes(sig[sizeP256/2:])
 	return ecdsa.Verify(key, sum, r, s)
 }
+
+// Path returns the file that LoadKeyring read k from, "" for a key of elsewhere.
+func (k PublicKey) Path() string { return k.path }
 
 // Algorithm returns what Generate calls such a key; an RSA key of another size
 // is "rsa" and its bits.

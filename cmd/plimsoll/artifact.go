@@ -11,8 +11,8 @@ import (
 
 func (a *app) artifactCommand() *cobra.Command {
 	return group("artifact", "Build, inspect, verify, sign and change artifacts",
-		group("write", "Build an artifact", a.writeRootfsCommand()),
-		a.readCommand(), a.verifyCommand(), a.signCommand(), a.modifyCommand(), a.diffCommand(),
+		group("write", "Build an artifact", a.writeRootfsCommand(), a.writeModuleCommand(), a.writeBootstrapCommand()),
+		a.readCommand(), a.verifyCommand(), a.dumpCommand(), a.signCommand(), a.modifyCommand(), a.diffCommand(),
 		a.catCommand(), a.cpCommand(), a.lsCommand(), a.rmCommand(), a.insertCommand())
 }
 

@@ -110,6 +110,7 @@ var advice = []struct {
 	{artifact.ErrFormat, exitRefused, "the file is not an artifact, or is damaged: copy it again or build it again"},
 	{errSignedBySame, exitNothing, ""},
 	{artifact.ErrSigned, exitFailed, "sign it again with --force"},
+	{artifact.ErrSize, exitFailed, "make the image smaller, compress it harder, or raise --max-artifact-size"},
 
 	{bootloader.ErrPending, exitFailed, "reboot to try it, then: plimsoll commit or plimsoll rollback"},
 	{bootloader.ErrNoCopy, exitAttention, "do not switch the device off; restore the boot environment from a backup"},
