@@ -10,6 +10,7 @@ require (
 	github.com/mikelolasagasti/xz v1.0.1 // reads xz, seven times as fast as ulikunitz/xz and in half the memory
 	github.com/rogpeppe/go-internal v1.16.0 // what differs between two texts; tests: testscript, the command as its users type it
 	github.com/spf13/cobra v1.10.2 // verbs, flags, help and completion of the command
+	github.com/spf13/pflag v1.0.9 // its flags, where words of another tool are taken for them
 	github.com/ulikunitz/xz v0.5.17 // writes xz, in pure Go
 	go.yaml.in/yaml/v3 v3.0.4 // tests: that what artifact read prints is YAML
 	golang.org/x/crypto v0.58.0 // nacl/box: logs that only the office reads
@@ -21,7 +22,6 @@ require (
 require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
-	github.com/spf13/pflag v1.0.9 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect

@@ -30,7 +30,7 @@ func (a *app) writeArtifact(ctx context.Context, dst io.Writer, h artifact.Heade
 	}
 	w := artifact.Create(dst, h, opts)
 	defer w.Abort()
-	if err := addScripts(w, o.scripts); err != nil {
+	if err := putScripts(w, o.scripts); err != nil {
 		return 0, err
 	}
 	through := progress{total: regularSizes(o.files)}
@@ -107,42 +107,6 @@ func openRegular(path string) (*os.File, int64, error) {
 		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, st.Size(), nil
-}
-
-// addScripts adds state scripts: files, and the files of folders.
-func addScripts(w *artifact.Writer, paths []string) error {
-	for _, path := range paths {
-		st, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		files := []string{path}
-		if st.IsDir() {
-			entries, err := os.ReadDir(path)
-			if err != nil {
-				return err
-			}
-			files = files[:0]
-			for _, e := range entries {
-				files = append(files, filepath.Join(path, e.Name()))
-			}
-		}
-		for _, file := range files {
-			if err := addScript(w, file); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func addScript(w *artifact.Writer, path string) error {
-	f, size, err := openRegular(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close() // only read
-	return w.AddScript(filepath.Base(path), size, f)
 }
 
 // counted is a reader that reports how far it is.
