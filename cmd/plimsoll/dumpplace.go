@@ -52,10 +52,11 @@ func (p *placing) add(path string, mode fs.FileMode, content io.Reader) error {
 	if _, err := io.Copy(r, content); err != nil {
 		return errors.Join(err, r.abort())
 	}
-	if err := errors.Join(r.Sync(), r.Close()); err != nil {
-		return errors.Join(err, os.Remove(r.Name()))
+	temporary, err := r.settle()
+	if err != nil {
+		return err
 	}
-	p.waiting = append(p.waiting, waiting{r.Name(), path})
+	p.waiting = append(p.waiting, waiting{temporary, path})
 	return nil
 }
 

@@ -82,19 +82,29 @@ func (r *replacement) name() (string, error) {
 	return "", fmt.Errorf("%s: no temporary name is free", r.path)
 }
 
-// commit makes the file appear.
-func (r *replacement) commit() error {
+// settle makes the file durable under a temporary name, and closes it. After an
+// error there is none.
+func (r *replacement) settle() (temporary string, err error) {
 	if err := r.Sync(); err != nil {
-		return errors.Join(err, r.abort())
+		return "", errors.Join(err, r.abort())
 	}
 	name, err := r.name()
 	if err != nil {
-		return errors.Join(err, r.Close())
+		return "", errors.Join(err, r.Close())
 	}
-	if err = r.Close(); err == nil {
-		err = os.Rename(name, r.path)
+	if err := r.Close(); err != nil {
+		return "", errors.Join(err, os.Remove(name))
 	}
+	return name, nil
+}
+
+// commit makes the file appear.
+func (r *replacement) commit() error {
+	name, err := r.settle()
 	if err != nil {
+		return err
+	}
+	if err := os.Rename(name, r.path); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
 	dir, err := os.Open(filepath.Dir(r.path))
