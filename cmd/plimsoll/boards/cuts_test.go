@@ -30,7 +30,7 @@ func TestCuts(t *testing.T) {
 	r.everywhere(t, count)
 
 	points := r.points(t, random)
-	chosen, thorough := sampled(random, len(points), 6), sampled(random, len(points), 4)
+	chosen, thorough := sampled(random, len(points), 4), sampled(random, len(points), 3)
 	for i, p := range points {
 		if !chosen[i] {
 			continue
@@ -48,7 +48,7 @@ func TestCuts(t *testing.T) {
 			count.add(1, "at a chosen write: release %s, row %s", f.version, f.Row)
 		})
 	}
-	for i, n := 0, few(2, 12); i < n; i++ {
+	for i, n := 0, few(1, 12); i < n; i++ {
 		// Of n cuts each has a part of the span to itself.
 		cut := r.shuffled(random, float64(i)/float64(n), float64(i+1)/float64(n))
 		t.Run(fmt.Sprintf("reordered %d", i+1), func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestCuts(t *testing.T) {
 			count.add(1, "writes reordered: release %s, row %s", f.version, f.Row)
 		})
 	}
-	for i, n := 0, few(2, 36); i < n; i++ {
+	for i, n := 0, few(1, 36); i < n; i++ {
 		random := rand.New(rand.NewPCG(seed, uint64(2+i)))
 		after := time.Duration((float64(i) + random.Float64()) / float64(n) * 1.1 * float64(r.duration))
 		t.Run(fmt.Sprintf("random %d", i+1), func(t *testing.T) { r.random(t, after, random, count) })

@@ -2,6 +2,7 @@ package boards
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,13 +12,30 @@ import (
 	"github.com/plimsoll-ota/plimsoll/cmd/internal/machine"
 )
 
-// committed returns a board on which release 2.0.0 was installed and kept.
+// committed returns a board on which release 2.0.0 was installed and kept. That is
+// done once; each board has a copy of its disk.
 func committed(t *testing.T, others ...release) *board {
 	t.Helper()
 	b := newBoard(t, virt, v1, append([]release{v2}, others...)...)
+	w := b.workshop
+	disk := w.path("committed.img")
+	err := w.once(disk, func() error {
+		b := &board{T: t, workshop: w, kind: virt, disk: disk}
+		copySparse(t, filepath.Join(w.built(t, virt, v1), "disk.img"), disk)
+		b.config = machine.Config{Disks: []machine.Disk{{Path: disk}, {Path: b.payload(v2)}}, Watchdog: true}
+		b.on()
+		b.install(v2)
+		b.reboot()
+		b.runs(v2, "B", "A1")
+		b.do("sync")
+		b.cut()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copySparse(t, disk, b.disk)
 	b.on()
-	b.install(v2)
-	b.reboot()
 	b.runs(v2, "B", "A1")
 	return b
 }
@@ -25,7 +43,8 @@ func committed(t *testing.T, others ...release) *board {
 // TestEnvironmentLost destroys both copies at rest: the backup in the state
 // directory brings them back, and a complete system starts all the same.
 func TestEnvironmentLost(t *testing.T) {
-	t.Run("A is active", func(t *testing.T) {
+	some := newSome(t, 4, 2)
+	some.run("A is active", func(t *testing.T) {
 		b := newBoard(t, virt, v1, v2)
 		b.on()
 		b.install(v2)
@@ -40,7 +59,7 @@ func TestEnvironmentLost(t *testing.T) {
 			t.Errorf("environment: %+v", s)
 		}
 	})
-	t.Run("B is active", func(t *testing.T) {
+	some.run("B is active", func(t *testing.T) {
 		b := committed(t)
 		b.cut()
 		b.spoil(0, 1)
@@ -53,7 +72,7 @@ func TestEnvironmentLost(t *testing.T) {
 		b.reboot()
 		b.runs(v2, "B", "A1")
 	})
-	t.Run("on trial", func(t *testing.T) {
+	some.run("on trial", func(t *testing.T) {
 		b := newBoard(t, virt, v1, v2)
 		b.on()
 		b.install(v2)
@@ -64,7 +83,7 @@ func TestEnvironmentLost(t *testing.T) {
 			t.Errorf("environment: %+v", s)
 		}
 	})
-	t.Run("while slot A is written", func(t *testing.T) {
+	some.run("while slot A is written", func(t *testing.T) {
 		v3 := release{name: "3.0.0"}
 		b := committed(t, v3)
 		if err := b.m.Send("plimsoll install /mnt/3.0.0.mender 2>&1 | cat"); err != nil {
@@ -84,6 +103,7 @@ func TestEnvironmentLost(t *testing.T) {
 		b.reboot()
 		b.runs(v3, "A", "A1")
 	})
+	some.done()
 }
 
 // TestOneCopyLost: either copy alone is enough, and the next write makes two.
@@ -106,6 +126,7 @@ func TestOneCopyLost(t *testing.T) {
 // TestStateDirectory takes the data partition away: on trial that is unhealthy,
 // afterwards it is no reason to reboot.
 func TestStateDirectory(t *testing.T) {
+	some := newSome(t, 3, 1)
 	for _, c := range []struct {
 		name, command string
 		exit          string // of resume and install afterwards
@@ -114,7 +135,7 @@ func TestStateDirectory(t *testing.T) {
 		{"read-only", "mount -o remount,ro /data", "5"},
 		{"full", "dd if=/dev/zero of=/data/fill bs=64k 2>/dev/null; dd if=/dev/zero of=/data/fill2 bs=512 2>/dev/null", "1"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		some.run(c.name, func(t *testing.T) {
 			b := newBoard(t, virt, v1, v2)
 			b.on()
 			b.install(v2)
@@ -141,6 +162,7 @@ func TestStateDirectory(t *testing.T) {
 			}
 		})
 	}
+	some.done()
 }
 
 // TestPowerCycles pulls the plug early in the trial, once, twice, three times.

@@ -147,7 +147,7 @@ func TestSticks(t *testing.T) {
 	b.on()
 	b.exfat()
 	before := b.untouched()
-	chosen := sampled(rand.New(rand.NewPCG(seed(t), 0)), len(cases), 9)
+	chosen := sampled(rand.New(rand.NewPCG(seed(t), 0)), len(cases), 7)
 	for n, c := range cases {
 		if !chosen[n] {
 			continue

@@ -138,7 +138,7 @@ func TestSystemd(t *testing.T) {
 		}
 	})
 
-	some := newSome(t, 11, 4)
+	some := newSome(t, 11, 3)
 	for _, c := range []struct {
 		name, ask string
 		trial     map[string]string
