@@ -88,19 +88,22 @@ func (b *board) crowded(r release) string {
 }
 
 // firstLight logs how long after the kernel saw the stick plimsoll told that it
-// had, on the board's own clock.
+// had, on the board's own clock, and who took how much of that.
 func (b *board) firstLight() {
 	b.Helper()
 	const look = `n=0; until [ -s /run/told ] || [ $n = 50 ]; do usleep 100000; n=$((n+1)); done
 dmesg | sed -n 's/^\[ *\([0-9.]*\)\] usb .*: new .*USB device.*/\1/p' | tail -1
+dmesg | sed -n 's/^\[ *\([0-9.]*\)\] sd .* Attached SCSI.*/\1/p' | tail -1
+systemctl show -P ExecMainStartTimestampMonotonic 'plimsoll-stick@*.service'
 head -1 /run/told`
-	var plugged, lit float64
+	var plugged, disk, unit, lit float64
 	var state string
 	out := b.do(look)
-	if _, err := fmt.Sscan(out, &plugged, &lit, &state); err != nil || state != string(tell.Looking) {
+	if _, err := fmt.Sscan(out, &plugged, &disk, &unit, &lit, &state); err != nil || state != string(tell.Looking) {
 		b.Errorf("the hook was told %q: %v", out, err)
 	}
-	b.Logf("first light %.1f s after the stick was plugged in", lit-plugged)
+	unit /= 1e6 // from microseconds
+	b.Logf("first light %.1f s after the stick was plugged in: a disk after %.1f s, the unit's program after %.1f s", lit-plugged, disk-plugged, unit-plugged)
 }
 
 // TestStickTroubles: what happens to sticks, and to devices that have one in.
