@@ -2,6 +2,7 @@ package boards
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -119,6 +120,12 @@ type release struct {
 const atOnce = "{ cat /etc/plimsoll/plimsoll.toml; printf '[health]\\nstable = \"0s\"\\n'; } > /run/plimsoll.toml && " +
 	"mount -o bind /run/plimsoll.toml /etc/plimsoll/plimsoll.toml\n"
 
+// sum tells a release from others of its name.
+func (r release) sum() string {
+	sum := sha256.Sum256(fmt.Append(nil, r)) // maps in the order of their keys
+	return fmt.Sprintf("%x", sum[:6])
+}
+
 func (r release) guest(w *workshop) machine.Guest {
 	g := machine.Guest{Version: r.name, Plimsoll: w.arm64, Fault: r.fault, Files: map[string]machine.File{}}
 	if r.bare {
@@ -153,7 +160,7 @@ var virt = kind{board: "qemu-arm64", args: []string{"--slot-size", "64MiB", "--d
 // built returns the folder with disk.img and slot.ext4 of a release.
 func (w *workshop) built(t *testing.T, k kind, r release) string {
 	t.Helper()
-	dir := w.path(k.board + strings.Join(k.args, "") + "-" + r.name)
+	dir := w.path(k.board + strings.Join(k.args, "") + "-" + r.name + "-" + r.sum())
 	err := w.once(dir, func() error {
 		tree := filepath.Join(dir, "tree")
 		if err := os.Mkdir(dir, 0o755); err != nil {

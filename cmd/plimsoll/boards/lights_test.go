@@ -14,6 +14,9 @@ var lightModules = []string{"drivers/input/misc/uinput.ko", "drivers/leds/trigge
 
 // TestLights runs the tests of udev/tell that need the kernel's own lights: one
 // without the triggers, one with them.
+// roomyVirt has room for a program of tests beside plimsoll.
+var roomyVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "96MiB", "--data-size", "32MiB"}}
+
 func TestLights(t *testing.T) {
 	w := workshopOf(t)
 	test := filepath.Join(t.TempDir(), "lights.test")
