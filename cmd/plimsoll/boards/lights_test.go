@@ -12,11 +12,11 @@ import (
 // and what makes one to look at.
 var lightModules = []string{"drivers/input/misc/uinput.ko", "drivers/leds/trigger/ledtrig-timer.ko", "drivers/leds/trigger/ledtrig-pattern.ko"}
 
-// TestLights runs the tests of udev/tell that need the kernel's own lights: one
-// without the triggers, one with them.
 // roomyVirt has room for a program of tests beside plimsoll.
 var roomyVirt = kind{board: "qemu-arm64", args: []string{"--slot-size", "96MiB", "--data-size", "32MiB"}}
 
+// TestLights runs the tests of udev/tell that need the kernel's own lights: one
+// without the triggers, one with them.
 func TestLights(t *testing.T) {
 	w := workshopOf(t)
 	test := filepath.Join(t.TempDir(), "lights.test")
@@ -29,7 +29,7 @@ func TestLights(t *testing.T) {
 	for _, m := range lightModules {
 		files["/lights/"+filepath.Base(m)] = contentOf(t, w.debian.File("linux-image", "lib/modules/"+w.debian.KernelRelease()+"/kernel/"+m))
 	}
-	k := virt
+	k := roomyVirt
 	k.patience = 4 * time.Minute
 	b := newBoard(t, k, release{name: "lights", files: files})
 	b.on()
